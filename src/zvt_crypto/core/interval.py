@@ -82,7 +82,7 @@ class Interval(StrEnum):
         """Return whether a candle can open at `time_us`."""
         return self.floor(time_us) == time_us
 
-    def count(self, start_us: int, end_us: int) -> int:
+    def count_opens(self, start_us: int, end_us: int) -> int:
         """Return how many candles open in `[start_us, end_us)`."""
         if end_us <= start_us:
             return 0
@@ -122,7 +122,14 @@ class Interval(StrEnum):
         return mine is not None and theirs is not None and theirs % mine == 0 and mine < theirs
 
 
-_ALIASES: Final = {"1w": "1wk", "1W": "1wk", "1M": "1mon", "1mo": "1mon", "1H": "1h", "4H": "4h"} | {
+_ALIASES: Final = {
+    "1w": "1wk",
+    "1W": "1wk",
+    "1M": "1mon",
+    "1mo": "1mon",
+    "1H": "1h",
+    "4H": "4h",
+} | {
     "1D": "1d",
     "60m": "1h",
 }

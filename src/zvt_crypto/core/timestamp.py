@@ -69,7 +69,9 @@ def ints_to_us(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         size < _SECONDS_BELOW,
         values * 1_000_000,
         np.where(
-            size < _MILLIS_BELOW, values * 1_000, np.where(size < _MICROS_BELOW, values, values // 1_000)
+            size < _MILLIS_BELOW,
+            values * 1_000,
+            np.where(size < _MICROS_BELOW, values, values // 1_000),
         ),
     )
 

@@ -1,0 +1,100 @@
+"""Arrow schemas, one per kind. The order of fields is the order of columns everywhere.
+
+Times are `timestamp[us, UTC]`; amounts are float64 in base or quote units; null means the exchange
+does not say. `timestamp` is the candle's open, the trade's time on the exchange, or the time of
+the reading. Within a series rows are unique by `KEYS` and sorted by them.
+"""
+
+from typing import Final
+
+import pyarrow as pa
+
+from zvt_crypto.core.series import Kind
+
+TIMESTAMP: Final = pa.timestamp("us", tz="UTC")
+
+CANDLES: Final = pa.schema(
+    [
+        pa.field("timestamp", TIMESTAMP, nullable=False),
+        pa.field("open", pa.float64(), nullable=False),
+        pa.field("high", pa.float64(), nullable=False),
+        pa.field("low", pa.float64(), nullable=False),
+        pa.field("close", pa.float64(), nullable=False),
+        pa.field("volume", pa.float64(), nullable=False),
+        pa.field("quote_volume", pa.float64()),
+        pa.field("trade_count", pa.int64()),
+        pa.field("taker_buy_volume", pa.float64()),
+    ]
+)
+
+TRADES: Final = pa.schema(
+    [
+        pa.field("timestamp", TIMESTAMP, nullable=False),
+        pa.field("trade_id", pa.string(), nullable=False),
+        pa.field("price", pa.float64(), nullable=False),
+        pa.field("size", pa.float64(), nullable=False),
+        # The taker's side: buy, sell or unknown.
+        pa.field("side", pa.string(), nullable=False),
+        # How many fills of the exchange one row folds together (Binance aggTrades, OKX count).
+        pa.field("fills", pa.int64()),
+    ]
+)
+
+FUNDING: Final = pa.schema(
+    [
+        pa.field("timestamp", TIMESTAMP, nullable=False),
+        pa.field("funding_rate", pa.float64(), nullable=False),
+        pa.field("interval_hours", pa.float64()),
+        pa.field("mark_price", pa.float64()),
+    ]
+)
+
+QUOTES: Final = pa.schema(
+    [
+        pa.field("timestamp", TIMESTAMP, nullable=False),
+        pa.field("bid_price", pa.float64()),
+        pa.field("bid_size", pa.float64()),
+        pa.field("ask_price", pa.float64()),
+        pa.field("ask_size", pa.float64()),
+    ]
+)
+
+MARK_PRICE: Final = pa.schema(
+    [
+        pa.field("timestamp", TIMESTAMP, nullable=False),
+        pa.field("mark_price", pa.float64(), nullable=False),
+        pa.field("index_price", pa.float64()),
+        pa.field("predicted_rate", pa.float64()),
+        pa.field("next_funding_time", TIMESTAMP),
+    ]
+)
+
+OPEN_INTEREST: Final = pa.schema(
+    [
+        pa.field("timestamp", TIMESTAMP, nullable=False),
+        pa.field("open_interest", pa.float64(), nullable=False),
+    ]
+)
+
+SCHEMAS: Final[dict[Kind, pa.Schema]] = {
+    Kind.CANDLES: CANDLES,
+    Kind.TRADES: TRADES,
+    Kind.FUNDING: FUNDING,
+    Kind.QUOTES: QUOTES,
+    Kind.MARK_PRICE: MARK_PRICE,
+    Kind.OPEN_INTEREST: OPEN_INTEREST,
+}
+
+KEYS: Final[dict[Kind, tuple[str, ...]]] = {
+    Kind.CANDLES: ("timestamp",),
+    Kind.TRADES: ("timestamp", "trade_id"),
+    Kind.FUNDING: ("timestamp",),
+    Kind.QUOTES: ("timestamp",),
+    Kind.MARK_PRICE: ("timestamp",),
+    Kind.OPEN_INTEREST: ("timestamp",),
+}
+
+
+def empty_table(kind: Kind) -> pa.Table:
+    """Return a table of `kind` without rows."""
+    return SCHEMAS[kind].empty_table()

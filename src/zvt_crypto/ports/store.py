@@ -1,0 +1,156 @@
+"""What the services need of a store. Every engine passes `tests/contract/test_store.py`."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+import pyarrow as pa
+
+from zvt_crypto.core.instrument import Instrument
+from zvt_crypto.core.ledger import Coverage, Source, Verdict
+from zvt_crypto.core.ranges import Range
+from zvt_crypto.core.series import Kind, Series
+from zvt_crypto.ports.connector import Rejected
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One verdict on one range, to be entered in the ledger with the data it speaks of."""
+
+    start: int
+    end: int
+    verdict: Verdict
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """What one commit changes, for one series.
+
+    `table` has the schema of the kind, in any order, repeats allowed (the last wins). Rows need
+    not lie inside an observed finding (a late live row), and findings need no rows. The store
+    computes rows and digest of every observed range itself, from what it then holds.
+    """
+
+    series: Series
+    table: pa.Table
+    findings: Sequence[Finding] = ()
+    source: Source
+    rejected: Sequence[Rejected] = ()
+
+
+class Committed(msgspec.Struct, frozen=True):
+    """What a commit did: rows that were new, changed (old value kept) and already there."""
+
+    inserted: int
+    corrected: int
+    unchanged: int
+
+
+class SeriesInfo(msgspec.Struct, frozen=True):
+    """What the store holds of a series; bounds are of the stored rows, None without rows."""
+
+    series: Series
+    rows: int
+    first_us: int | None
+    last_us: int | None
+    stored_bytes: int
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """One disagreement found by `verify`."""
+
+    series: Series
+    start: int
+    end: int
+    detail: str
+
+
+class Verified(msgspec.Struct, frozen=True):
+    """What `verify` recomputed and found."""
+
+    ranges: int
+    rows: int
+    faults: Sequence[Fault]
+
+
+class Store(Protocol):
+    """Data and ledger of many series, changed together or not at all.
+
+    Rows are unique by the key of their kind; writing a row again changes nothing, a row with
+    the same key and other values replaces the old one, which stays readable through `as_of`.
+    All times are UTC microseconds; ranges are half-open.
+    """
+
+    @property
+    def url(self) -> str:
+        """Where it is, without secrets."""
+        ...
+
+    async def commit(self, batches: Sequence[Batch]) -> list[Committed]:
+        """Make data, ledger and quarantine of all batches durable, in one transaction.
+
+        Raises:
+            StoreBusy: another writer held the store too long; nothing was changed.
+            StoreFull: no space; nothing was changed.
+        """
+        ...
+
+    async def read(
+        self, series: Series, asked: Range, *, as_of: int | None = None, last: int | None = None
+    ) -> pa.Table:
+        """Return the rows in `asked` in the kind's schema and key order.
+
+        `last` keeps only that many newest rows. `as_of` gives the values known at that moment.
+        """
+        ...
+
+    async def coverage(self, series: Series, asked: Range | None = None) -> list[Coverage]:
+        """Return the ledger, ascending, cut to `asked`."""
+        ...
+
+    async def series(self) -> list[SeriesInfo]:
+        """Return every series that has rows or ledger entries."""
+        ...
+
+    async def write_instruments(self, exchange: str, instruments: Sequence[Instrument]) -> int:
+        """Record the exchange's instruments as known from now; return how many changed.
+
+        Ones not named any more are kept and closed with a `valid_to`.
+        """
+        ...
+
+    async def instruments(
+        self, exchange: str | None = None, *, as_of: int | None = None
+    ) -> list[Instrument]:
+        """Return the instruments valid at `as_of` (default: now)."""
+        ...
+
+    async def quarantine(self, series: Series | None = None) -> pa.Table:
+        """Return quarantined rows: exchange symbol kind interval timestamp reason raw written."""
+        ...
+
+    async def corrections(self, series: Series | None = None) -> pa.Table:
+        """Return replaced rows: exchange symbol kind interval timestamp key old new corrected."""
+        ...
+
+    async def verify(self, series: Sequence[Series] | None = None) -> Verified:
+        """Recompute rows and digests from the stored data and compare with the ledger."""
+        ...
+
+    async def vacuum(self, *, older_than_s: float = 86_400.0) -> int:
+        """Remove what no reader can need any more; return bytes freed."""
+        ...
+
+    async def close(self) -> None:
+        """Release files and locks."""
+        ...
+
+
+__all__ = [
+    "Batch",
+    "Committed",
+    "Fault",
+    "Finding",
+    "Kind",
+    "SeriesInfo",
+    "Store",
+    "Verified",
+]
