@@ -21,7 +21,8 @@ CryptoError
 └── DataError           skip this record, count it
     ├── MalformedPayload    a reply is not what the exchange documents
     ├── BodyTooLarge        a reply exceeds the bound
-    └── ChecksumMismatch    an archive is not what its checksum says
+    ├── ChecksumMismatch    an archive is not what its checksum says
+    └── ArchiveAbsent       an archive is not published (yet)
 """
 
 from collections.abc import Sequence
@@ -317,6 +318,19 @@ class ChecksumMismatch(DataError):
         self.exchange = exchange
         super().__init__(
             f"{exchange} archive {file} does not match its checksum",
+            remedy="The range is fetched over REST instead",
+        )
+
+
+class ArchiveAbsent(DataError):
+    """An archive is not published, now or ever."""
+
+    code = "archive_absent"
+
+    def __init__(self, exchange: str, file: str) -> None:
+        self.exchange = exchange
+        super().__init__(
+            f"{exchange} has not published {file}",
             remedy="The range is fetched over REST instead",
         )
 

@@ -121,12 +121,13 @@ class Connector(Protocol):
         """Return the bulk files that answer for parts of `asked`; empty if there are none."""
         ...
 
-    async def fetch_archive(
+    def fetch_archive(
         self, instrument: Instrument, interval: Interval | None, file: ArchiveFile
-    ) -> Fetched | None:
-        """Download, check and parse one file; None if the exchange has not published it.
+    ) -> AsyncIterator[Fetched]:
+        """Download, check and parse one file; yield parts whose `asked` ranges tile `covers`.
 
         Raises:
+            ArchiveAbsent: the exchange has not published it, now or ever.
             ChecksumMismatch: the file is not what its checksum says, twice.
             MalformedPayload: the file cannot be read.
         """
