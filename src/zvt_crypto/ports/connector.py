@@ -11,14 +11,7 @@ from zvt_crypto.core.interval import Interval
 from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.record import Book, ExchangeStatus, OpenInterest, Quote
 from zvt_crypto.core.series import Kind
-
-
-class Rejected(msgspec.Struct, frozen=True):
-    """One row that could not be parsed or is invalid: kept beside the data, never dropped."""
-
-    timestamp_us: int | None
-    reason: str
-    raw: str
+from zvt_crypto.core.validation import Rejected
 
 
 class Fetched(msgspec.Struct, frozen=True):
@@ -154,3 +147,6 @@ class Connector(Protocol):
     async def close(self) -> None:
         """Release connections."""
         ...
+
+
+__all__ = ["ArchiveFile", "Connector", "Cost", "Fetched", "Rejected"]
