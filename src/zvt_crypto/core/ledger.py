@@ -4,6 +4,8 @@ A series has disjoint half-open ranges, each with a verdict. Time no range speak
 asked for. All functions are pure; a store applies them inside its own transaction.
 """
 
+import itertools
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from typing import Final
@@ -59,8 +61,14 @@ class Coverage(msgspec.Struct, frozen=True):
         return Range(self.start, self.end)
 
 
+ABSENT: Final = frozenset({Verdict.EMPTY, Verdict.OUTAGE})
+"""Verdicts that say no row exists; a stored row refutes them."""
+
 Measure = Callable[[int, int], tuple[int, Digest]]
 """Counts and digests the stored rows in `[start, end)`; asked when an observed range is cut."""
+
+Times = Callable[[int, int], Sequence[int]]
+"""Returns the times of the stored rows in `[start, end)`, ascending."""
 
 
 def settled(ledger: Iterable[Coverage]) -> list[Range]:
@@ -97,6 +105,31 @@ def overlay(
     return join(kept + list(news))
 
 
+def yielding(existing: Sequence[Coverage], news: Sequence[Coverage]) -> list[Coverage]:
+    """Return `news` without what must not replace stronger knowledge in `existing`.
+
+    Two processes may work on one series. `missing` never replaces a settled verdict, and a
+    verdict without rows (`empty`, `outage`, `unrecoverable`) never replaces an `observed` range
+    that holds rows: the other process found what this one did not. Only `discard` takes
+    knowledge back.
+    """
+    settled_now = settled(existing)
+    with_rows = [e.range for e in existing if e.verdict is Verdict.OBSERVED and e.rows]
+    kept: list[Coverage] = []
+    for entry in news:
+        if entry.verdict is Verdict.OBSERVED:
+            kept.append(entry)
+            continue
+        shields = settled_now if entry.verdict is Verdict.MISSING else with_rows
+        kept.extend(
+            Coverage(
+                part.start, part.end, entry.verdict, entry.source, 0, EMPTY_DIGEST, entry.written_us
+            )
+            for part in subtract([entry.range], shields)
+        )
+    return kept
+
+
 def join(entries: Iterable[Coverage]) -> list[Coverage]:
     """Return entries ascending, touching ones of one verdict and source made one."""
     joined: list[Coverage] = []
@@ -122,6 +155,86 @@ def join(entries: Iterable[Coverage]) -> list[Coverage]:
     return joined
 
 
+def disjoint(news: Sequence[Coverage]) -> list[Coverage]:
+    """Return `news` without overlaps, the later winning; rows and digests are not measured."""
+    ascending = sorted(news, key=lambda e: e.start)
+    if all(a.end <= b.start for a, b in itertools.pairwise(ascending)):
+        return ascending
+    kept: list[Coverage] = []
+    taken: list[Range] = []
+    for entry in reversed(news):
+        kept.extend(
+            _part(entry, part, lambda _start, _end: (0, EMPTY_DIGEST))
+            for part in subtract([entry.range], taken)
+        )
+        taken = union([*taken, entry.range])
+    return sorted(kept, key=lambda e: e.start)
+
+
+def revise(
+    existing: Sequence[Coverage],
+    news: Sequence[Coverage],
+    *,
+    changed: Sequence[int],
+    measure: Measure,
+    times: Times,
+    cell_end: Callable[[int], int],
+    source: Source,
+    now_us: int,
+) -> list[Coverage]:
+    """Return the ledger after a commit, so that every entry agrees with the stored rows.
+
+    Over `overlay`, three things. Observed entries that hold a `changed` row are measured again.
+    A row inside a range called empty or an outage refutes it: from its time to `cell_end` the
+    range becomes observed. An entry that says what it said before keeps its `written_us`.
+
+    Args:
+        existing: every entry that overlaps or touches the news or holds a changed row, and the
+            neighbours touching those.
+        news: the commit's findings, disjoint; their rows and digests are measured here.
+        changed: times of the rows inserted or corrected, ascending.
+        measure: counts and digests the rows stored after the commit.
+        times: returns the times of the rows stored after the commit.
+        cell_end: where the stretch of time a row speaks for ends.
+        source: whose rows the changed ones are.
+        now_us: when the commit happens.
+    """
+
+    def measured(part: Range, verdict: Verdict, by: Source) -> Coverage:
+        rows, digest = measure(*part) if verdict is Verdict.OBSERVED else (0, EMPTY_DIGEST)
+        return Coverage(*part, verdict, by, rows, digest, now_us)
+
+    def refuted(entry: Coverage) -> list[Coverage]:
+        cells = union(Range(t, min(cell_end(t), entry.end)) for t in times(*entry.range))
+        rest = [
+            measured(part, entry.verdict, entry.source) for part in subtract([entry.range], cells)
+        ]
+        return [*rest, *(measured(cell, Verdict.OBSERVED, source) for cell in cells)]
+
+    news = [entry for entry in news if not entry.range.is_empty]
+    cuts = union(entry.range for entry in news)
+    before: list[Coverage] = []
+    for entry in existing:
+        if entry.verdict in ABSENT and _any_within(changed, entry):
+            before.extend(refuted(entry))
+        elif (
+            entry.verdict is Verdict.OBSERVED
+            and _any_within(changed, entry)
+            and subtract([entry.range], cuts) == [entry.range]
+        ):
+            before.append(measured(entry.range, entry.verdict, entry.source))
+        else:
+            before.append(entry)
+    claims: list[Coverage] = []
+    for entry in news:
+        if entry.verdict in ABSENT:
+            claims.extend(refuted(entry))
+        else:
+            claims.append(measured(entry.range, entry.verdict, entry.source))
+    known = {_sense(entry): entry for entry in existing}
+    return [known.get(_sense(entry), entry) for entry in overlay(before, claims, measure)]
+
+
 def clip(ledger: Iterable[Coverage], asked: Range, measure: Measure) -> list[Coverage]:
     """Return the ledger cut to `asked`; cut observed entries are measured again."""
     clipped: list[Coverage] = []
@@ -136,6 +249,15 @@ def is_complete(requested: Range, ledger: Iterable[Coverage]) -> bool:
     """Return whether every moment of `requested` is settled, and none lost for good."""
     held = [e.range for e in ledger if e.verdict in SETTLED - {Verdict.UNRECOVERABLE}]
     return not subtract([requested], held)
+
+
+def _any_within(moments: Sequence[int], entry: Coverage) -> bool:
+    at = bisect_left(moments, entry.start)
+    return at < len(moments) and moments[at] < entry.end
+
+
+def _sense(entry: Coverage) -> tuple[int, int, Verdict, Source, int, Digest]:
+    return entry.start, entry.end, entry.verdict, entry.source, entry.rows, entry.digest
 
 
 def _part(entry: Coverage, part: Range, measure: Measure) -> Coverage:

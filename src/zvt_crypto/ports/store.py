@@ -26,7 +26,8 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
 
     `table` has the schema of the kind, in any order, repeats allowed (the last wins). Rows need
     not lie inside an observed finding (a late live row), and findings need no rows. The store
-    computes rows and digest of every observed range itself, from what it then holds.
+    computes rows and digest of every observed range itself, from what it then holds. Findings
+    yield to stronger knowledge as `core.ledger.yielding` says: two writers never undo each other.
     """
 
     series: Series
@@ -87,7 +88,12 @@ class Store(Protocol):
     async def commit(self, batches: Sequence[Batch]) -> list[Committed]:
         """Make data, ledger and quarantine of all batches durable, in one transaction.
 
+        Returns what each batch did. Batches of one series are taken as one, the later winning,
+        and counted at the last of them. A row inside a range called empty or an outage refutes
+        it: its stretch of time (the candle's, or the moment) becomes observed.
+
         Raises:
+            DataError: a table is not of its kind's schema; nothing was changed.
             StoreBusy: another writer held the store too long; nothing was changed.
             StoreFull: no space; nothing was changed.
         """
@@ -133,6 +139,14 @@ class Store(Protocol):
 
     async def verify(self, series: Sequence[Series] | None = None) -> Verified:
         """Recompute rows and digests from the stored data and compare with the ledger."""
+        ...
+
+    async def discard(self, series: Series, asked: Range) -> Range:
+        """Take back what is held in `asked`: rows go, the ledger says `missing`.
+
+        For data that `verify` refuted. Where damage makes more unreadable (a whole segment), the
+        range taken back is wider; it is returned.
+        """
         ...
 
     async def vacuum(self, *, older_than_s: float = 86_400.0) -> int:
