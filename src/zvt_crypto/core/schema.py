@@ -95,6 +95,38 @@ KEYS: Final[dict[Kind, tuple[str, ...]]] = {
 }
 
 
+QUARANTINE: Final = pa.schema(
+    [
+        pa.field("exchange", pa.string(), nullable=False),
+        pa.field("symbol", pa.string(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("interval", pa.string()),
+        pa.field("timestamp", TIMESTAMP),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("raw", pa.string(), nullable=False),
+        pa.field("written", TIMESTAMP, nullable=False),
+    ]
+)
+"""Rows refused, with the reason."""
+
+CORRECTIONS: Final = pa.schema(
+    [
+        pa.field("exchange", pa.string(), nullable=False),
+        pa.field("symbol", pa.string(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("interval", pa.string()),
+        pa.field("timestamp", TIMESTAMP, nullable=False),
+        # The rest of the row's key (a trade's id), where the kind has one.
+        pa.field("key", pa.string()),
+        # The columns beside the key, as JSON objects.
+        pa.field("old", pa.string(), nullable=False),
+        pa.field("new", pa.string(), nullable=False),
+        pa.field("corrected", TIMESTAMP, nullable=False),
+    ]
+)
+"""Rows replaced by other values."""
+
+
 def empty_table(kind: Kind) -> pa.Table:
     """Return a table of `kind` without rows."""
     return SCHEMAS[kind].empty_table()

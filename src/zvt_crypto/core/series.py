@@ -39,6 +39,12 @@ class Series(msgspec.Struct, frozen=True, order=True):
         if not _SAFE_SYMBOL.match(self.symbol) or ".." in self.symbol:
             raise ValueError(f"unsafe symbol {self.symbol!r}")
 
+    def cell_end(self, moment: int) -> int:
+        """Return where the stretch of time that a row at `moment` speaks for ends."""
+        if self.interval is None:
+            return moment + 1
+        return self.interval.shift(self.interval.floor(moment), 1)
+
     def __str__(self) -> str:
         tail = f" {self.interval}" if self.interval else ""
         return f"{self.exchange} {self.symbol} {self.kind}{tail}"

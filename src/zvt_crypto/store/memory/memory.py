@@ -1,0 +1,290 @@
+"""The store in memory. Every other engine is tested against it."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from zvt_crypto.core.digest import Digest, row_hashes
+from zvt_crypto.core.instrument import Instrument
+from zvt_crypto.core.ledger import Coverage, clip, disjoint, revise
+from zvt_crypto.core.ranges import Range
+from zvt_crypto.core.rows import arrange, conform, payloads, restored, times
+from zvt_crypto.core.schema import CORRECTIONS, KEYS, QUARANTINE
+from zvt_crypto.core.series import Series
+from zvt_crypto.ports.connector import Rejected
+from zvt_crypto.ports.store import Batch, Committed, Fault, SeriesInfo, Verified
+
+Key = tuple[int, str | None]
+
+
+class _Row(msgspec.Struct, frozen=True):
+    """The columns beside the key as JSON, and since when we know them."""
+
+    payload: str
+    digest: Digest
+    known_us: int
+
+
+class _Correction(msgspec.Struct, frozen=True):
+    key: Key
+    old: _Row
+    new: _Row
+
+
+class _Held(msgspec.Struct):
+    """Everything of one series."""
+
+    series: Series
+    rows: dict[Key, _Row]
+    ledger: list[Coverage]
+    corrections: list[_Correction]
+    rejected: dict[Rejected, int]
+
+    def keys(self, asked: Range) -> list[Key]:
+        return sorted(key for key in self.rows if asked.holds(key[0]))
+
+    def measure(self, start: int, end: int) -> tuple[int, Digest]:
+        keys = self.keys(Range(start, end))
+        return len(keys), sum((self.rows[key].digest for key in keys), Digest(0, 0))
+
+    def times(self, start: int, end: int) -> list[int]:
+        return [moment for moment, _ in self.keys(Range(start, end))]
+
+
+class _Listed(msgspec.Struct):
+    instrument: Instrument
+    valid_from: int
+    valid_to: int | None = None
+
+
+class MemoryStore:
+    """A `Store` that lives and dies with the process."""
+
+    def __init__(self, clock: Callable[[], int] = lambda: time.time_ns() // 1_000) -> None:
+        """Use `clock` for the time of a commit, in microseconds."""
+        self._clock = clock
+        self._now_us = 0
+        self._held: dict[Series, _Held] = {}
+        self._listed: list[_Listed] = []
+
+    @property
+    def url(self) -> str:
+        """Return `memory://`."""
+        return "memory://"
+
+    async def commit(self, batches: Sequence[Batch]) -> list[Committed]:
+        """Make all batches visible together; see `Store.commit`."""
+        groups: dict[Series, list[int]] = {}
+        for index, batch in enumerate(batches):
+            groups.setdefault(batch.series, []).append(index)
+        tables = {
+            series: _arranged(series, [batches[index].table for index in indices])
+            for series, indices in groups.items()
+        }
+        now = self._tick()
+        done = [Committed(0, 0, 0) for _ in batches]
+        for series, indices in groups.items():
+            group = [batches[index] for index in indices]
+            done[indices[-1]] = self._commit(series, tables[series], group, now)
+        return done
+
+    def _commit(
+        self, series: Series, table: pa.Table, group: Sequence[Batch], now: int
+    ) -> Committed:
+        held = self._held.setdefault(series, _Held(series, {}, [], [], {}))
+        inserted, corrected, unchanged = 0, 0, 0
+        changed: list[int] = []
+        for key, row in _rows(series, table, now):
+            old = held.rows.get(key)
+            if old is not None and old.digest == row.digest:
+                unchanged += 1
+                continue
+            if old is not None:
+                corrected += 1
+                held.corrections.append(_Correction(key, old, row))
+            else:
+                inserted += 1
+            held.rows[key] = row
+            changed.append(key[0])
+        news = [
+            Coverage(found.start, found.end, found.verdict, batch.source, written_us=now)
+            for batch in group
+            for found in batch.findings
+        ]
+        held.ledger = revise(
+            held.ledger,
+            disjoint(news),
+            changed=changed,
+            measure=held.measure,
+            times=held.times,
+            cell_end=series.cell_end,
+            source=group[-1].source,
+            now_us=now,
+        )
+        for batch in group:
+            for one in batch.rejected:
+                held.rejected.setdefault(one, now)
+        return Committed(inserted, corrected, unchanged)
+
+    async def read(
+        self, series: Series, asked: Range, *, as_of: int | None = None, last: int | None = None
+    ) -> pa.Table:
+        """Return rows; see `Store.read`."""
+        held = self._held.get(series)
+        rows: dict[Key, str] = {}
+        if held is not None:
+            for key in held.keys(asked):
+                if as_of is None or held.rows[key].known_us <= as_of:
+                    rows[key] = held.rows[key].payload
+            for one in held.corrections if as_of is not None else []:
+                known, until = one.old.known_us, one.new.known_us
+                if asked.holds(one.key[0]) and as_of is not None and known <= as_of < until:
+                    rows[one.key] = one.old.payload
+        keys = sorted(rows)
+        if last is not None:
+            keys = keys[max(len(keys) - last, 0) :]
+        return restored(series.kind, keys, [rows[key] for key in keys])
+
+    async def coverage(self, series: Series, asked: Range | None = None) -> list[Coverage]:
+        """Return the ledger, cut to `asked`."""
+        held = self._held.get(series)
+        if held is None:
+            return []
+        return list(held.ledger) if asked is None else clip(held.ledger, asked, held.measure)
+
+    async def series(self) -> list[SeriesInfo]:
+        """Return every series that has rows or ledger entries."""
+        return [
+            SeriesInfo(
+                series,
+                len(held.rows),
+                min(held.rows)[0] if held.rows else None,
+                max(held.rows)[0] if held.rows else None,
+                sum(len(row.payload) for row in held.rows.values()),
+            )
+            for series, held in sorted(self._held.items(), key=lambda item: _order(item[0]))
+            if held.rows or held.ledger
+        ]
+
+    async def write_instruments(self, exchange: str, instruments: Sequence[Instrument]) -> int:
+        """Record instruments as known from now; return how many changed."""
+        now = self._tick()
+        wanted = {one.symbol: one for one in instruments if one.exchange == exchange}
+        current = {
+            entry.instrument.symbol: entry
+            for entry in self._listed
+            if entry.valid_to is None and entry.instrument.exchange == exchange
+        }
+        changes = 0
+        for symbol, entry in current.items():
+            if wanted.get(symbol) != entry.instrument:
+                entry.valid_to = now
+                changes += 1
+        for symbol, one in wanted.items():
+            if symbol not in current or current[symbol].valid_to is not None:
+                self._listed.append(_Listed(one, now))
+                changes += symbol not in current
+        return changes
+
+    async def instruments(
+        self, exchange: str | None = None, *, as_of: int | None = None
+    ) -> list[Instrument]:
+        """Return the instruments valid at `as_of`, by exchange and symbol."""
+        found = [
+            entry.instrument
+            for entry in self._listed
+            if exchange in (None, entry.instrument.exchange)
+            and (
+                entry.valid_to is None
+                if as_of is None
+                else entry.valid_from <= as_of and (entry.valid_to or as_of + 1) > as_of
+            )
+        ]
+        return sorted(found, key=lambda one: (one.exchange, one.symbol))
+
+    async def quarantine(self, series: Series | None = None) -> pa.Table:
+        """Return quarantined rows in the order they came."""
+        rows = [
+            (*_names(held.series), one.timestamp_us, one.reason, one.raw, written)
+            for held in self._chosen(series)
+            for one, written in held.rejected.items()
+        ]
+        return _table(sorted(rows, key=lambda row: row[-1]), QUARANTINE)
+
+    async def corrections(self, series: Series | None = None) -> pa.Table:
+        """Return replaced rows in the order they were replaced."""
+        rows = [
+            (*_names(held.series), *one.key, one.old.payload, one.new.payload, one.new.known_us)
+            for held in self._chosen(series)
+            for one in held.corrections
+        ]
+        return _table(sorted(rows, key=lambda row: row[-1]), CORRECTIONS)
+
+    async def verify(self, series: Sequence[Series] | None = None) -> Verified:
+        """Measure every observed range again and compare."""
+        ranges, rows = 0, 0
+        faults: list[Fault] = []
+        for held in self._held.values():
+            if series is not None and held.series not in series:
+                continue
+            for entry in held.ledger:
+                found = held.measure(entry.start, entry.end)
+                ranges += 1
+                rows += found[0]
+                if found != (entry.rows, entry.digest) and entry.verdict == "observed":
+                    faults.append(Fault(held.series, *entry.range, "rows or digest differ"))
+        return Verified(ranges, rows, faults)
+
+    async def vacuum(self, *, older_than_s: float = 86_400.0) -> int:
+        """Return 0: nothing here outlives its use."""
+        del older_than_s
+        return 0
+
+    async def close(self) -> None:
+        """Do nothing."""
+
+    def _tick(self) -> int:
+        # Strictly later than every commit before, whatever the clock does.
+        self._now_us = max(self._clock(), self._now_us + 1)
+        return self._now_us
+
+    def _chosen(self, series: Series | None) -> Iterator[_Held]:
+        return (held for held in self._held.values() if series in (None, held.series))
+
+
+def _arranged(series: Series, tables: Sequence[pa.Table]) -> pa.Table:
+    table = conform(series.kind, tables)
+    return arrange(series.kind, table, np.zeros(table.num_rows, dtype=np.int64))[0]
+
+
+def _rows(series: Series, table: pa.Table, now: int) -> Iterator[tuple[Key, _Row]]:
+    second = KEYS[series.kind][1:]
+    tails: list[str | None] = (
+        table.column(second[0]).to_pylist() if second else [None] * table.num_rows
+    )
+    keys = zip(times(table).tolist(), tails, strict=True)
+    digests = (Digest(*both) for both in zip(*(h.tolist() for h in row_hashes(table)), strict=True))
+    for key, text, digest in zip(keys, payloads(series.kind, table), digests, strict=True):
+        yield key, _Row(text, digest, now)
+
+
+def _names(series: Series) -> tuple[str, str, str, str | None]:
+    return series.exchange, series.symbol, series.kind, series.interval
+
+
+def _order(series: Series) -> tuple[str, str, str, str]:
+    return series.exchange, series.symbol, series.kind, series.interval or ""
+
+
+def _table(rows: Sequence[tuple[object, ...]], schema: pa.Schema) -> pa.Table:
+    columns = list(zip(*rows, strict=True)) or [()] * len(schema)
+    arrays = [
+        pa.array(column, pa.int64()).cast(field.type)
+        if pa.types.is_timestamp(field.type)
+        else pa.array(column, field.type)
+        for column, field in zip(columns, schema, strict=True)
+    ]
+    return pa.table(arrays, schema=schema)
