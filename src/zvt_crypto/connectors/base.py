@@ -217,10 +217,6 @@ class BaseCryptoConnector(ABC):
     def plan_endpoint(self, instrument: Instrument, kind: Kind) -> Endpoint:
         """Return the endpoint that history of `kind` is fetched from."""
 
-    async def close(self) -> None:
-        """Release connections."""
-        await self._tools.http.close()
-
     # -- requests -------------------------------------------------------------------------------
 
     def url(self, endpoint: Endpoint, **path: str) -> str:

@@ -143,10 +143,3 @@ class Connector(Protocol):
     async def open_interest(self, instrument: Instrument) -> OpenInterest:
         """Return the open interest of a perpetual."""
         ...
-
-    async def close(self) -> None:
-        """Release connections."""
-        ...
-
-
-__all__ = ["ArchiveFile", "Connector", "Cost", "Fetched", "Rejected"]

@@ -1,1 +1,1 @@
-"""."""
+"""What the platform does, in terms of ports."""

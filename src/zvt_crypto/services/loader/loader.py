@@ -1,0 +1,376 @@
+"""CryptoDataLoader: history of many series, proven complete."""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from zvt_crypto.core.errors import (
+    Banned,
+    CryptoError,
+    FatalError,
+    GeoBlocked,
+    NetworkFault,
+    NotSupported,
+    StoreCorrupt,
+    StoreFull,
+    UnknownExchange,
+    UnknownSymbol,
+)
+from zvt_crypto.core.instrument import Instrument, InstrumentTable
+from zvt_crypto.core.interval import US_PER_DAY, Interval
+from zvt_crypto.core.ledger import Source, Verdict, owed
+from zvt_crypto.core.ranges import Range, intersect, total
+from zvt_crypto.core.series import Kind, Series
+from zvt_crypto.ports.clock import Clock
+from zvt_crypto.ports.connector import Connector
+from zvt_crypto.ports.store import Store, Verified
+from zvt_crypto.services.loader.derive import derive
+from zvt_crypto.services.loader.plan import align, check_bounds, choose_archives, row_estimate
+from zvt_crypto.services.loader.report import (
+    LoaderConfig,
+    LoadReport,
+    LoadRequest,
+    SeriesPlan,
+    SeriesProgress,
+    SeriesReport,
+)
+from zvt_crypto.services.loader.strategy import (
+    CandleStrategy,
+    FundingStrategy,
+    Strategy,
+    TradeStrategy,
+)
+from zvt_crypto.services.loader.work import SeriesWork
+
+log = logging.getLogger(__name__)
+
+# The earliest moment any of our exchanges has data for lies after this.
+_DAWN_US = 1_262_304_000_000_000  # 2010-01-01
+
+
+@dataclass(slots=True)
+class _Job:
+    """One request, resolved."""
+
+    instrument: Instrument
+    series: Series
+    asked: Range
+    now_us: int
+    progress: SeriesProgress
+    report: SeriesReport
+    refetch: bool = False
+
+
+@dataclass(slots=True)
+class CryptoDataLoader:
+    """Loads, plans and repairs history; the ledger in `store` decides what there is to do.
+
+    `progress` lists the series of the load under way; a display reads it at its own pace.
+    """
+
+    store: Store
+    connectors: Mapping[str, Connector]
+    clock: Clock
+    config: LoaderConfig = field(default_factory=LoaderConfig)
+    progress: list[SeriesProgress] = field(default_factory=list[SeriesProgress])
+    _tables: dict[str, InstrumentTable] = field(default_factory=dict[str, InstrumentTable])
+    _slots: dict[str, asyncio.Semaphore] = field(default_factory=dict[str, asyncio.Semaphore])
+    _broken: dict[str, CryptoError] = field(default_factory=dict[str, CryptoError])
+
+    # -- instruments ----------------------------------------------------------------------------
+
+    def connector(self, exchange: str) -> Connector:
+        """Return the connector of an exchange.
+
+        Raises:
+            UnknownExchange: there is none of that name.
+        """
+        found = self.connectors.get(exchange.lower())
+        if found is None:
+            raise UnknownExchange(exchange, sorted(self.connectors))
+        return found
+
+    async def instruments(self, exchange: str, *, refresh: bool = False) -> InstrumentTable:
+        """Return the exchange's instruments: from the store, or fetched when it has none."""
+        connector = self.connector(exchange)
+        name = connector.exchange
+        if not refresh and name in self._tables:
+            return self._tables[name]
+        known = [] if refresh else await self.store.instruments(name)
+        if not known:
+            known = await connector.instruments()
+            await self.store.write_instruments(name, known)
+        self._tables[name] = InstrumentTable(name, known)
+        return self._tables[name]
+
+    async def instrument(self, exchange: str, symbol: str) -> Instrument:
+        """Return the instrument `symbol` names; an unknown name is looked up afresh once.
+
+        Raises:
+            UnknownSymbol: the exchange does not list it either.
+        """
+        table = await self.instruments(exchange)
+        try:
+            return table.resolve(symbol)
+        except UnknownSymbol:
+            return (await self.instruments(exchange, refresh=True)).resolve(symbol)
+
+    # -- load -----------------------------------------------------------------------------------
+
+    async def load(
+        self,
+        requests: Sequence[LoadRequest],
+        *,
+        source: Source = Source.REST,
+        refetch: bool = False,
+    ) -> LoadReport:
+        """Load everything the ledger does not hold yet; stop a series at its first dead end.
+
+        Args:
+            requests: what to load; bounds and names are checked before anything is fetched.
+            source: what the ledger names as the origin of rows fetched over REST.
+            refetch: ask again for what is held already, and correct what differs.
+
+        Returns:
+            One report per request, in order; a series that stopped early carries its error.
+
+        Raises:
+            UsageError: a request is wrong; nothing was done.
+            StoreFull: no space left; what was committed is kept.
+        """
+        jobs = await self._resolve(requests)
+        for job in jobs:
+            job.refetch = refetch
+        self._broken.clear()
+        self.progress = [job.progress for job in jobs]
+        gate = asyncio.Semaphore(self.config.parallel_series)
+        failures: list[CryptoError] = []
+
+        async def one(job: _Job) -> None:
+            async with gate:
+                if not failures:
+                    await self._run(job, source, failures)
+
+        await asyncio.gather(*(one(job) for job in jobs))
+        if failures:
+            raise failures[0]
+        totals = {info.series: info.rows for info in await self.store.series()}
+        for job in jobs:
+            job.report.rows_total = totals.get(job.series, 0)
+            job.report.coverage = await self.store.coverage(job.series, job.asked)
+        return LoadReport([job.report for job in jobs])
+
+    async def plan(self, requests: Sequence[LoadRequest]) -> list[SeriesPlan]:
+        """Return what `load` would take, without fetching data."""
+        return [await self._plan_one(job) for job in await self._resolve(requests)]
+
+    async def repair(
+        self, series: Sequence[Series] | None = None, *, verify: bool = True
+    ) -> tuple[Verified, LoadReport]:
+        """Heal the store: throw away what `verify` refutes, and load all that is missing."""
+        held = [info.series for info in await self.store.series()]
+        wanted = [one for one in held if series is None or one in series]
+        found = await self.store.verify(wanted) if verify else Verified(0, 0, ())
+        for fault in found.faults:
+            await self.store.discard(fault.series, Range(fault.start, fault.end))
+        requests: list[LoadRequest] = []
+        for one in wanted:
+            holes = [
+                e.range for e in await self.store.coverage(one) if e.verdict is Verdict.MISSING
+            ]
+            if holes:
+                requests.append(
+                    LoadRequest(
+                        exchange=one.exchange,
+                        symbol=one.symbol,
+                        kind=one.kind,
+                        interval=one.interval,
+                        start=holes[0].start,
+                        end=holes[-1].end,
+                    )
+                )
+        return found, await self.load(requests, source=Source.REPAIR)
+
+    # -- parts ----------------------------------------------------------------------------------
+
+    async def _resolve(self, requests: Sequence[LoadRequest]) -> list[_Job]:
+        local_now = self.clock.now_us()
+        for request in requests:
+            check_bounds(request.start, request.end, local_now)
+            self.connector(request.exchange)
+        jobs: list[_Job] = []
+        clocks: dict[str, int] = {}
+        for request in requests:
+            instrument = await self.instrument(request.exchange, request.symbol)
+            exchange = instrument.exchange
+            if exchange not in clocks and self._is_recent(request.end, local_now):
+                clocks[exchange] = await self._exchange_now(exchange, local_now)
+            jobs.append(await self._job(request, instrument, clocks.get(exchange, local_now)))
+        return jobs
+
+    async def _job(self, request: LoadRequest, instrument: Instrument, now_us: int) -> _Job:
+        series = Series(instrument.exchange, instrument.symbol, request.kind, request.interval)
+        start = request.start
+        if start is None:
+            start = await self._earliest(instrument, request)
+        end = now_us if request.end is None else request.end
+        asked = align(start, end, request.interval, now_us, 0.0)
+        if asked.is_empty:
+            asked = Range(asked.start, asked.start)
+        return _Job(
+            instrument=instrument,
+            series=series,
+            asked=asked,
+            now_us=now_us,
+            progress=SeriesProgress(series),
+            report=SeriesReport(series, asked),
+        )
+
+    async def _earliest(self, instrument: Instrument, request: LoadRequest) -> int:
+        """Return the first moment a series can have rows."""
+        stored = await self.store.coverage(
+            Series(instrument.exchange, instrument.symbol, request.kind, request.interval)
+        )
+        if stored:
+            return stored[0].start
+        first = await self.connector(instrument.exchange).first_candle(
+            instrument, request.interval or Interval.D1
+        )
+        return first if first is not None else instrument.listed_us or _DAWN_US
+
+    @staticmethod
+    def _is_recent(end: int | None, now_us: int) -> bool:
+        return end is None or end > now_us - US_PER_DAY
+
+    async def _exchange_now(self, exchange: str, local_now: int) -> int:
+        """Return the exchange's clock, which alone decides whether a candle has closed."""
+        try:
+            return await self.connector(exchange).server_time()
+        except CryptoError as e:
+            log.warning("server_time_failed", extra={"exchange": exchange, "code": e.code})
+            return local_now
+
+    def _strategy(self, job: _Job) -> Strategy:
+        connector = self.connector(job.instrument.exchange)
+        match job.series.kind, job.series.interval:
+            case Kind.CANDLES, Interval() as interval:
+                return CandleStrategy(connector, job.instrument, interval)
+            case Kind.TRADES, None:
+                return TradeStrategy(connector, job.instrument)
+            case Kind.FUNDING, None:
+                if not job.instrument.is_perpetual:
+                    raise NotSupported(
+                        connector.exchange,
+                        f"funding for {job.series.symbol}",
+                        "it is a spot pair",
+                        remedy=f"Ask for {job.series.symbol}-PERP",
+                    )
+                return FundingStrategy(connector, job.instrument)
+            case kind, _:
+                raise NotSupported(
+                    connector.exchange, f"history of {kind}", "it exists as a live stream only"
+                )
+
+    async def _run(self, job: _Job, source: Source, failures: list[CryptoError]) -> None:
+        exchange = job.instrument.exchange
+        began = self.clock.monotonic_s()
+        job.progress.started_s = began
+        try:
+            if exchange in self._broken:
+                raise self._broken[exchange]
+            if not job.asked.is_empty:
+                await self._load_series(job, source)
+            job.progress.state = "done"
+        except (StoreFull, StoreCorrupt) as e:
+            failures.append(e)
+        except CryptoError as e:
+            job.report.error = e
+            job.progress.state = "stopped"
+            if isinstance(e, (NetworkFault, GeoBlocked, Banned)):
+                self._broken[exchange] = e
+            level = logging.WARNING if isinstance(e, FatalError) else logging.INFO
+            log.log(level, "series_stopped", extra={"series": str(job.series), "code": e.code})
+        finally:
+            job.report.seconds = self.clock.monotonic_s() - began
+
+    async def _load_series(self, job: _Job, source: Source) -> None:
+        connector = self.connector(job.instrument.exchange)
+        interval = job.series.interval
+        native = interval and connector.source_interval(job.instrument, interval)
+        if interval is None or native is None or native is interval:
+            await self._work(job, source).run()
+            return
+        todo = owed([job.asked], await self.store.coverage(job.series, job.asked))
+        if not todo and not job.refetch:
+            return
+        finer = _Job(
+            instrument=job.instrument,
+            series=Series(job.series.exchange, job.series.symbol, Kind.CANDLES, native),
+            asked=job.asked,
+            now_us=job.now_us,
+            progress=job.progress,
+            report=SeriesReport(job.series, job.asked),
+            refetch=job.refetch,
+        )
+        try:
+            await self._load_series(finer, source)
+        finally:
+            job.report.requests += finer.report.requests
+            job.report.body_bytes += finer.report.body_bytes
+            job.report.rows_rejected += finer.report.rows_rejected
+            done = await derive(self.store, job.series, native, job.asked, source)
+            job.report.rows_written += done.inserted + done.corrected
+            job.report.rows_corrected += done.corrected
+
+    def _work(self, job: _Job, source: Source) -> SeriesWork:
+        exchange = job.instrument.exchange
+        slots = self._slots.setdefault(exchange, asyncio.Semaphore(self.config.concurrency))
+        return SeriesWork(
+            store=self.store,
+            strategy=self._strategy(job),
+            series=job.series,
+            asked=job.asked,
+            source=source,
+            config=self.config,
+            slots=slots,
+            progress=job.progress,
+            report=job.report,
+            now_us=job.now_us,
+            refetch=job.refetch,
+        )
+
+    async def _plan_one(self, job: _Job) -> SeriesPlan:
+        connector = self.connector(job.instrument.exchange)
+        strategy = self._strategy(job)
+        todo = owed([job.asked], await self.store.coverage(job.series, job.asked))
+        files = []
+        if self.config.archive != "never":
+            for part in todo:
+                files += await connector.archives(
+                    job.instrument, job.series.kind, job.series.interval, part
+                )
+        chosen = choose_archives(
+            files,
+            todo,
+            lambda part: len(strategy.windows(part)),
+            always=self.config.archive == "always" or job.series.kind is Kind.TRADES,
+        )
+        by_file = intersect([file.covers for file in chosen], todo)
+        rest = [w for part in todo for w in strategy.windows(part) if not _inside(w, by_file)]
+        cost = connector.cost(job.instrument, job.series.kind, job.series.interval, len(rest))
+        return SeriesPlan(
+            series=job.series,
+            asked=job.asked,
+            owed=todo,
+            archive_files=len(chosen),
+            requests=cost.requests + 2 * len(chosen),
+            weight=cost.weight,
+            seconds=cost.seconds,
+            body_bytes=cost.body_bytes,
+            rows=row_estimate(todo, job.series.interval),
+        )
+
+
+def _inside(window: Range, ranges: Sequence[Range]) -> bool:
+    return total(intersect([window], ranges)) == window.end - window.start

@@ -1,0 +1,143 @@
+"""Prove a hole: ask again until the exchange explains every suspect stretch of an answer.
+
+An answer without a row is no proof that there is none: pages come cut short, late or from a
+stale cache. A second answer proves a hole empty only if it returns every row already known in the
+range it was asked for; the question is therefore widened to the known neighbours of the hole.
+An answer that lacks known rows proves nothing, and the question is narrowed and put again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from zvt_crypto.core.column import times_of
+from zvt_crypto.core.ledger import Verdict
+from zvt_crypto.core.ranges import Range, subtract, union
+from zvt_crypto.core.validation import Reason, Rejected
+from zvt_crypto.services.loader.strategy import Answer, Strategy, Suspect, cut
+
+# Questions put again for one window before its rest is left `missing`.
+_MAX_ASKS = 24
+# Without a known neighbour nothing shows that an empty answer is whole: ask more often.
+_BLIND_ASKS = 2
+
+
+@dataclass(slots=True)
+class Proven:
+    """A window after its proof: rows, and a verdict for every part of it."""
+
+    window: Range
+    table: pa.Table
+    rejected: list[Rejected]
+    empty: list[Range] = field(default_factory=list[Range])
+    missing: list[Range] = field(default_factory=list[Range])
+    requests: int = 0
+    body_bytes: int = 0
+
+    @property
+    def observed(self) -> list[Range]:
+        """Return what of the window holds data, or is proven to lack none."""
+        return subtract([self.window], [*self.empty, *self.missing])
+
+
+async def prove(strategy: Strategy, window: Range, first: Answer) -> Proven:
+    """Explain every suspect of `first`, the answer for `window`; at most some 24 questions."""
+    result = Proven(window, first.table, list(first.rejected))
+    confirmed: list[Suspect] = []
+    asks = 0
+    while asks < _MAX_ASKS:
+        open_ = _open_suspects(strategy, result, confirmed)
+        if not open_:
+            break
+        groups = _groups(open_, asks)
+        progressed = False
+        for group in groups:
+            if asks >= _MAX_ASKS:
+                break
+            asks += 1
+            if await _ask_again(strategy, result, group):
+                confirmed.extend(group)
+                progressed = True
+        if not progressed and len(groups) == len(open_) and asks >= _MAX_ASKS // 2:
+            break
+    done = [s.range for s in confirmed]
+    bad = _bad_slots(strategy, result)
+    for suspect in strategy.suspects(result.table, window):
+        proven = not subtract([suspect.range], done)
+        if not proven:
+            result.missing.extend(subtract([suspect.range], done))
+            continue
+        if suspect.verdict is Verdict.EMPTY:
+            result.empty.extend(subtract([suspect.range], bad))
+        result.missing.extend(part for part in bad if not part.overlap(suspect.range).is_empty)
+    result.empty = union(result.empty)
+    result.missing = union(result.missing)
+    return result
+
+
+def _open_suspects(
+    strategy: Strategy, result: Proven, confirmed: Sequence[Suspect]
+) -> list[Suspect]:
+    """Return the suspects no answer has explained yet."""
+    done = [s.range for s in confirmed]
+    return [s for s in strategy.suspects(result.table, result.window) if subtract([s.range], done)]
+
+
+def _groups(suspects: Sequence[Suspect], asks: int) -> list[list[Suspect]]:
+    """Return suspects to ask about together: all at first, then ever fewer."""
+    parts = min(len(suspects), 1 << min(asks, 10))
+    size = -(-len(suspects) // parts)
+    return [list(suspects[at : at + size]) for at in range(0, len(suspects), size)]
+
+
+async def _ask_again(strategy: Strategy, result: Proven, group: Sequence[Suspect]) -> bool:
+    """Ask about `group` once; return whether the answer proves that nothing is absent there."""
+    wide = _bracket(result.table, result.window, group)
+    known = cut(result.table, wide)
+    blind = known.num_rows == 0
+    for _ in range(_BLIND_ASKS if blind else 1):
+        answer = await strategy.ask(wide)
+        result.requests += answer.requests
+        result.body_bytes += answer.body_bytes
+        _add_rejected(result, answer.rejected)
+        before = result.table.num_rows
+        result.table = strategy.merge(result.table, answer.table)
+        if result.table.num_rows > before or not strategy.holds_all(known, answer.table):
+            return False
+    return True
+
+
+def _bracket(table: pa.Table, window: Range, group: Sequence[Suspect]) -> Range:
+    """Return the range of `group` widened to the known rows next to it, inside the window."""
+    start, end = group[0].range.start, group[-1].range.end
+    times = times_of(table)
+    left = int(np.searchsorted(times, start)) - 1
+    right = int(np.searchsorted(times, end))
+    if left >= 0:
+        start = int(times[left])
+    if right < len(times):
+        end = int(times[right]) + 1
+    return Range(max(start, window.start), min(end, window.end))
+
+
+def _bad_slots(strategy: Strategy, result: Proven) -> list[Range]:
+    """Return where the exchange has a row that we refuse: neither observed nor empty."""
+    interval = strategy.interval
+    slots: list[Range] = []
+    held = set(times_of(result.table).tolist())
+    for bad in result.rejected:
+        at = bad.timestamp_us
+        if at is None or at in held or bad.reason in (Reason.OFF_GRID, Reason.DUPLICATE):
+            continue
+        if result.window.holds(at):
+            slots.append(Range(at, at + 1 if interval is None else interval.shift(at, 1)))
+    return union(slots)
+
+
+def _add_rejected(result: Proven, more: Sequence[Rejected]) -> None:
+    seen = {(bad.timestamp_us, bad.reason, bad.raw) for bad in result.rejected}
+    for bad in more:
+        if (bad.timestamp_us, bad.reason, bad.raw) not in seen:
+            result.rejected.append(bad)

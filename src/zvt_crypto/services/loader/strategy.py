@@ -1,0 +1,232 @@
+"""What differs between kinds: how to ask, what looks wrong in an answer, what a proof means."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from zvt_crypto.core.column import numeric_ids, times_of
+from zvt_crypto.core.gap import candle_holes, id_breaks
+from zvt_crypto.core.instrument import Instrument
+from zvt_crypto.core.interval import US_PER_DAY, US_PER_HOUR, Interval
+from zvt_crypto.core.ledger import Verdict
+from zvt_crypto.core.ranges import Range
+from zvt_crypto.core.schema import KEYS, SCHEMAS, empty_table
+from zvt_crypto.core.series import Kind
+from zvt_crypto.core.validation import (
+    Rejected,
+    validate_candles,
+    validate_funding,
+    validate_trades,
+)
+from zvt_crypto.ports.connector import Connector, Fetched
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A validated answer: good rows sorted and unique, bad ones with their reasons."""
+
+    table: pa.Table
+    rejected: Sequence[Rejected]
+    requests: int
+    body_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A stretch where rows may be absent, and its verdict if the exchange confirms it."""
+
+    range: Range
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Seam:
+    """The ends of an answer whose ids count up: where its neighbours have to join on."""
+
+    first_us: int
+    first_id: int
+    last_us: int
+    last_id: int
+
+
+class Strategy(ABC):
+    """How one kind of one instrument is asked for and judged."""
+
+    kind: Kind
+
+    def __init__(self, connector: Connector, instrument: Instrument) -> None:
+        self.connector = connector
+        self.instrument = instrument
+
+    @property
+    def interval(self) -> Interval | None:
+        """Return the interval, for candles."""
+        return None
+
+    def windows(self, asked: Range) -> list[Range]:
+        """Return `asked` in parts that one question answers each."""
+        return self.connector.windows(self.instrument, self.kind, self.interval, asked)
+
+    @abstractmethod
+    async def ask(self, window: Range) -> Answer:
+        """Ask the exchange for `window`."""
+
+    @abstractmethod
+    def judge(self, fetched: Sequence[Fetched], window: Range) -> Answer:
+        """Return the validated rows of answers that together cover `window`."""
+
+    @abstractmethod
+    def suspects(self, table: pa.Table, window: Range) -> list[Suspect]:
+        """Return the stretches of `window` where rows may be absent from `table`."""
+
+    def seam(self, table: pa.Table) -> Seam | None:
+        """Return the ends that neighbouring answers must join, for kinds with counted ids."""
+        del table
+        return None
+
+    def merge(self, older: pa.Table, newer: pa.Table) -> pa.Table:
+        """Return all rows by key; where both have one, the newer answer wins."""
+        if newer.num_rows == 0:
+            return older
+        if older.num_rows == 0:
+            return newer
+        keys = list(KEYS[self.kind])
+        both = pl.concat([_frame(older), _frame(newer)])
+        merged = both.unique(subset=keys, keep="last", maintain_order=True).sort(keys)
+        return merged.to_arrow().cast(SCHEMAS[self.kind])
+
+    def holds_all(self, known: pa.Table, answer: pa.Table) -> bool:
+        """Return whether every key of `known` is in `answer`."""
+        if known.num_rows == 0:
+            return True
+        keys = list(KEYS[self.kind])
+        lost = _frame(known).select(keys).join(_frame(answer).select(keys), on=keys, how="anti")
+        return lost.is_empty()
+
+
+class CandleStrategy(Strategy):
+    """Candles lie on a grid, so every open without a row is a suspect."""
+
+    kind = Kind.CANDLES
+
+    def __init__(self, connector: Connector, instrument: Instrument, interval: Interval) -> None:
+        super().__init__(connector, instrument)
+        self._interval = interval
+
+    @property
+    def interval(self) -> Interval:
+        """Return the interval."""
+        return self._interval
+
+    async def ask(self, window: Range) -> Answer:
+        """Ask for the candles that open in `window`."""
+        fetched = await self.connector.fetch_candles(self.instrument, self._interval, window)
+        return self.judge([fetched], window)
+
+    def judge(self, fetched: Sequence[Fetched], window: Range) -> Answer:
+        """Return the valid candles."""
+        table = concat(self.kind, fetched)
+        checked = validate_candles(table, self._interval, window)
+        return _answer(fetched, checked.table, checked.rejected)
+
+    def suspects(self, table: pa.Table, window: Range) -> list[Suspect]:
+        """Return every run of absent opens."""
+        holes = candle_holes(times_of(table), self._interval, window)
+        return [Suspect(hole, Verdict.EMPTY) for hole in holes]
+
+
+class TradeStrategy(Strategy):
+    """Trades have no grid; where ids count up by one, a jump is a suspect."""
+
+    kind = Kind.TRADES
+
+    async def ask(self, window: Range) -> Answer:
+        """Ask for the trades of `window`."""
+        parts = [part async for part in self.connector.fetch_trades(self.instrument, window)]
+        return self.judge(parts, window)
+
+    def judge(self, fetched: Sequence[Fetched], window: Range) -> Answer:
+        """Return the valid trades."""
+        checked = validate_trades(concat(self.kind, fetched), window)
+        return _answer(fetched, checked.table, checked.rejected)
+
+    def suspects(self, table: pa.Table, window: Range) -> list[Suspect]:
+        """Return jumps of ids, or the whole window when it has no trade at all."""
+        if table.num_rows == 0:
+            return [Suspect(window, Verdict.EMPTY)]
+        ids = numeric_ids(table["trade_id"])
+        if ids is None:
+            return []
+        return [Suspect(b.range, Verdict.OBSERVED) for b in id_breaks(ids, times_of(table))]
+
+    def seam(self, table: pa.Table) -> Seam | None:
+        """Return first and last id, where they are numbers."""
+        ids = numeric_ids(table["trade_id"]) if table.num_rows else None
+        if ids is None:
+            return None
+        times = times_of(table)
+        low, high = int(ids.argmin()), int(ids.argmax())
+        return Seam(int(times[low]), int(ids[low]), int(times[high]), int(ids[high]))
+
+
+class FundingStrategy(Strategy):
+    """Funding is nearly regular; a pause longer than the usual one is a suspect."""
+
+    kind = Kind.FUNDING
+
+    async def ask(self, window: Range) -> Answer:
+        """Ask for the settled funding of `window`."""
+        fetched = await self.connector.fetch_funding(self.instrument, window)
+        return self.judge([fetched], window)
+
+    def judge(self, fetched: Sequence[Fetched], window: Range) -> Answer:
+        """Return the valid rates."""
+        checked = validate_funding(concat(self.kind, fetched), window)
+        return _answer(fetched, checked.table, checked.rejected)
+
+    def suspects(self, table: pa.Table, window: Range) -> list[Suspect]:
+        """Return pauses over one and a half times the commonest, edges included."""
+        if table.num_rows == 0:
+            return [Suspect(window, Verdict.EMPTY)]
+        times = times_of(table)
+        steps = np.diff(times)
+        usual = int(np.median(steps)) if len(steps) else 8 * US_PER_HOUR
+        usual = min(usual, US_PER_DAY)
+        edges = np.concatenate(([window.start - 1], times, [window.end]))
+        found: list[Suspect] = []
+        for at in np.flatnonzero(np.diff(edges) > usual * 3 // 2):
+            pause = Range(int(edges[at]) + 1, int(edges[at + 1]))
+            found.append(Suspect(pause, Verdict.OBSERVED))
+        return found
+
+
+def concat(kind: Kind, fetched: Sequence[Fetched]) -> pa.Table:
+    """Return the rows of several answers in one table."""
+    tables = [one.table for one in fetched if one.table.num_rows]
+    return pa.concat_tables(tables) if tables else empty_table(kind)
+
+
+def cut(table: pa.Table, part: Range) -> pa.Table:
+    """Return the rows of a sorted table whose timestamp lies in `part`."""
+    first, stop = np.searchsorted(times_of(table), [part.start, part.end])
+    return table.slice(int(first), int(stop - first))
+
+
+def _frame(table: pa.Table) -> pl.DataFrame:
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)  # noqa: S101 - a table never becomes a Series
+    return frame
+
+
+def _answer(fetched: Sequence[Fetched], table: pa.Table, invalid: Sequence[Rejected]) -> Answer:
+    unread = [bad for one in fetched for bad in one.rejected]
+    return Answer(
+        table=table,
+        rejected=[*unread, *invalid],
+        requests=sum(one.requests for one in fetched),
+        body_bytes=sum(one.body_bytes for one in fetched),
+    )

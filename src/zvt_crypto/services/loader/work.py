@@ -1,0 +1,358 @@
+"""Load one series: archives first, then REST, chunk by chunk, each made durable with its proof."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import pyarrow as pa
+
+from zvt_crypto.core.errors import (
+    ArchiveAbsent,
+    CryptoError,
+    DataError,
+    NetworkFault,
+    ServerFault,
+)
+from zvt_crypto.core.interval import US_PER_DAY, Interval
+from zvt_crypto.core.ledger import Source, Verdict, owed, unknown
+from zvt_crypto.core.ranges import Range, intersect, subtract, union
+from zvt_crypto.core.schema import empty_table
+from zvt_crypto.core.series import Kind, Series
+from zvt_crypto.core.validation import Rejected
+from zvt_crypto.ports.connector import ArchiveFile, Connector, Fetched
+from zvt_crypto.ports.store import Batch, Finding, Store
+from zvt_crypto.services.loader.plan import choose_archives
+from zvt_crypto.services.loader.prove import Proven, prove
+from zvt_crypto.services.loader.report import LoaderConfig, SeriesProgress, SeriesReport
+from zvt_crypto.services.loader.strategy import Answer, Seam, Strategy, cut
+
+log = logging.getLogger(__name__)
+
+# An archive file that is absent this long after its day will not come any more.
+_ARCHIVE_DUE_US = 10 * US_PER_DAY
+
+
+@dataclass(slots=True)
+class SeriesWork:
+    """Everything about loading one series over one range.
+
+    `slots` bounds the requests in flight for the exchange. Commits of one series are serial.
+    """
+
+    store: Store
+    strategy: Strategy
+    series: Series
+    asked: Range
+    source: Source
+    config: LoaderConfig
+    slots: asyncio.Semaphore
+    progress: SeriesProgress
+    report: SeriesReport
+    now_us: int
+    refetch: bool = False
+    _seams: list[Seam] = field(default_factory=list[Seam])
+    _commits: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def _connector(self) -> Connector:
+        return self.strategy.connector
+
+    async def run(self) -> None:
+        """Settle what is owed; on an error what is left stays `missing` in the ledger."""
+        ledger = await self.store.coverage(self.series, self.asked)
+        todo = [self.asked] if self.refetch else owed([self.asked], ledger)
+        self.progress.total_us = sum(r.end - r.start for r in todo)
+        if not todo:
+            return
+        news = [Finding(r.start, r.end, Verdict.MISSING) for r in unknown(self.asked, ledger)]
+        if news:
+            await self._commit(empty_table(self.series.kind), news, ())
+        todo = await self._before_listing(todo)
+        todo = await self._from_archives(todo)
+        todo = await self._out_of_reach(todo)
+        await self._from_rest(todo)
+        await self._close_seams()
+
+    # -- stages ---------------------------------------------------------------------------------
+
+    async def _before_listing(self, todo: list[Range]) -> list[Range]:
+        """Settle the time before the first candle ever, without paging through it."""
+        interval = self.strategy.interval or Interval.D1
+        head = todo[0]
+        pages = self.strategy.windows(head) if self.series.kind is Kind.CANDLES else []
+        is_long = len(pages) > 2 or (  # noqa: PLR2004 - two pages cost no more than the question
+            self.series.kind is not Kind.CANDLES and head.end - head.start > 2 * US_PER_DAY
+        )
+        if not is_long:
+            return todo
+        first = await self._first_candle(interval)
+        if first is None or first <= head.start:
+            return todo
+        cut_at = min(first, head.end)
+        await self._settle(Range(head.start, cut_at), Verdict.EMPTY)
+        return subtract(todo, [Range(head.start, cut_at)])
+
+    async def _first_candle(self, interval: Interval) -> int | None:
+        """Ask twice and believe the earlier answer: one may come from a page cut short."""
+        answers: list[int] = []
+        for _ in range(2):
+            self.progress.state = "looking for the first candle"
+            async with self.slots:
+                first = await self._connector.first_candle(self.strategy.instrument, interval)
+            self._count(1, 0)
+            if first is None:
+                return None
+            answers.append(first)
+        return min(answers)
+
+    async def _from_archives(self, todo: list[Range]) -> list[Range]:
+        """Load what bulk files answer for; return what is left."""
+        if self.config.archive == "never" or not todo:
+            return todo
+        files = [
+            file
+            for part in todo
+            for file in await self._connector.archives(
+                self.strategy.instrument, self.series.kind, self.strategy.interval, part
+            )
+        ]
+        chosen = choose_archives(
+            files,
+            todo,
+            lambda part: len(self.strategy.windows(part)),
+            always=self.config.archive == "always" or self.series.kind is Kind.TRADES,
+        )
+        if not chosen:
+            return todo
+        self.progress.state = "archives"
+        done: list[Range] = []
+
+        async def one(file: ArchiveFile) -> None:
+            parts = intersect([file.covers], todo)
+            if await self._archive(file, parts):
+                done.extend(parts)
+
+        await run_bounded((one(file) for file in chosen), self.config.archives_at_once)
+        return subtract(todo, done)
+
+    async def _archive(self, file: ArchiveFile, parts: Sequence[Range]) -> bool:
+        """Load one bulk file; return False if REST has to answer instead."""
+        try:
+            async for fetched in self._archive_parts(file):
+                wanted = intersect([fetched.asked], parts)
+                for part in wanted:
+                    answer = self.strategy.judge([_narrow(fetched, part)], part)
+                    await self._prove_and_commit(part, answer, Source.ARCHIVE)
+        except ArchiveAbsent:
+            return False
+        except (DataError, NetworkFault, ServerFault) as e:
+            log.warning(
+                "archive_refused",
+                extra={"exchange": self.series.exchange, "file": file.name, "code": e.code},
+            )
+            return False
+        return True
+
+    async def _archive_parts(self, file: ArchiveFile) -> AsyncIterator[Fetched]:
+        parts = self._connector.fetch_archive(
+            self.strategy.instrument, self.strategy.interval, file
+        )
+        async for fetched in parts:
+            self._count(fetched.requests, fetched.body_bytes)
+            yield fetched
+
+    async def _out_of_reach(self, todo: list[Range]) -> list[Range]:
+        """Settle what REST cannot answer any more; return what it can."""
+        reach = self._connector.reach(self.strategy.instrument, self.series.kind, self.now_us)
+        gone = intersect(todo, [Range(0, reach)]) if reach > 0 else []
+        for part in gone:
+            due = self.now_us - _ARCHIVE_DUE_US
+            files = await self._connector.archives(
+                self.strategy.instrument, self.series.kind, self.strategy.interval, part
+            )
+            lost = Range(part.start, min(part.end, due)) if files else part
+            if not lost.is_empty:
+                await self._settle(lost, Verdict.UNRECOVERABLE)
+        return subtract(todo, gone)
+
+    async def _from_rest(self, todo: list[Range]) -> None:
+        """Page through `todo`, a few chunks at a time."""
+        self.progress.state = "rest"
+        chunks = [
+            chunk
+            for part in todo
+            for chunk in _chunks(self.strategy.windows(part), self.config.chunk_windows)
+        ]
+        # Two at a time: while one is proven and committed, the next is being fetched.
+        await run_bounded((self._chunk(chunk) for chunk in chunks), 2)
+
+    async def _chunk(self, windows: list[Range]) -> None:
+        """Ask for consecutive windows, prove their holes, commit them as one."""
+        proven: list[Proven] = []
+        errors: list[CryptoError] = []
+
+        async def one(window: Range) -> None:
+            async with self.slots:
+                if errors:  # the exchange is not answering: do not queue up for another try
+                    return
+                try:
+                    answer = await self.strategy.ask(window)
+                    self._count(answer.requests, answer.body_bytes)
+                    result = await prove(self.strategy, window, answer)
+                except CryptoError as e:
+                    errors.append(e)
+                    return
+            self._count(result.requests, result.body_bytes)
+            proven.append(result)
+
+        await asyncio.gather(*(one(window) for window in windows))
+        await self._commit_proven(sorted(proven, key=lambda p: p.window.start), self.source)
+        if errors:
+            raise errors[0]
+
+    async def _close_seams(self) -> None:
+        """Ask for trades that ids show to be absent between two answers."""
+        seams = sorted(self._seams)
+        for left, right in pairwise(seams):
+            if right.first_id <= left.last_id + 1:
+                continue
+            gap = Range(min(left.last_us, right.first_us), max(left.last_us, right.first_us) + 1)
+            known = await self.store.read(self.series, gap)
+            async with self.slots:
+                result = await prove(self.strategy, gap, Answer(known, (), 0, 0))
+            self._count(result.requests, result.body_bytes)
+            await self._commit_proven([result], self.source)
+
+    # -- commits --------------------------------------------------------------------------------
+
+    async def _prove_and_commit(self, window: Range, answer: Answer, source: Source) -> None:
+        """Commit an archive's answer; its holes are put to REST, page by page."""
+        suspects = self.strategy.suspects(answer.table, window)
+        doubtful = union(s.range for s in suspects)
+        reach = self._connector.reach(self.strategy.instrument, self.series.kind, self.now_us)
+        askable = subtract(doubtful, [Range(0, reach)])
+        proven: list[Proven] = []
+        for page in _pages_of(self.strategy.windows(window), askable):
+            known = Answer(cut(answer.table, page), (), 0, 0)
+            async with self.slots:
+                result = await prove(self.strategy, page, known)
+            self._count(result.requests, result.body_bytes)
+            proven.append(result)
+        tables = [answer.table, *(p.table for p in proven)]
+        table = answer.table
+        for more in tables[1:]:
+            table = self.strategy.merge(table, more)
+        empty = [r for p in proven for r in p.empty]
+        missing = [r for p in proven for r in p.missing]
+        beyond = [s for s in suspects if not intersect([s.range], askable)]
+        # Beyond the reach of REST the checksummed archive is the only witness: it is believed.
+        empty.extend(s.range for s in beyond if s.verdict is Verdict.EMPTY)
+        findings = _findings(window, empty, missing)
+        self._note_seam(table)
+        rejected = [*answer.rejected, *(bad for p in proven for bad in p.rejected)]
+        await self._commit(table, findings, rejected, source)
+
+    async def _commit_proven(self, proven: Sequence[Proven], source: Source) -> None:
+        if not proven:
+            return
+        for one in proven:
+            self._note_seam(one.table)
+        tables = [p.table for p in proven if p.table.num_rows]
+        table = pa.concat_tables(tables) if tables else empty_table(self.series.kind)
+        findings = [finding for p in proven for finding in _findings(p.window, p.empty, p.missing)]
+        await self._commit(table, findings, [bad for p in proven for bad in p.rejected], source)
+
+    def _note_seam(self, table: pa.Table) -> None:
+        if (seam := self.strategy.seam(table)) is not None:
+            self._seams.append(seam)
+
+    async def _settle(self, part: Range, verdict: Verdict) -> None:
+        await self._commit(
+            empty_table(self.series.kind), [Finding(part.start, part.end, verdict)], ()
+        )
+
+    async def _commit(
+        self,
+        table: pa.Table,
+        findings: Sequence[Finding],
+        rejected: Sequence[Rejected],
+        source: Source | None = None,
+    ) -> None:
+        batch = Batch(
+            series=self.series,
+            table=table,
+            findings=findings,
+            source=source or self.source,
+            rejected=rejected,
+        )
+        async with self._commits:
+            done = (await self.store.commit([batch]))[0]
+        self.report.rows_written += done.inserted + done.corrected
+        self.report.rows_corrected += done.corrected
+        self.report.rows_rejected += len(rejected)
+        self.progress.rows += done.inserted + done.corrected
+        self.progress.done_us += sum(
+            f.end - f.start for f in findings if f.verdict is not Verdict.MISSING
+        )
+
+    def _count(self, requests: int, body_bytes: int) -> None:
+        self.report.requests += requests
+        self.report.body_bytes += body_bytes
+        self.progress.requests += requests
+
+
+def _findings(window: Range, empty: Sequence[Range], missing: Sequence[Range]) -> list[Finding]:
+    observed = subtract([window], [*empty, *missing])
+    return [
+        *(Finding(r.start, r.end, Verdict.OBSERVED) for r in observed),
+        *(Finding(r.start, r.end, Verdict.EMPTY) for r in empty),
+        *(Finding(r.start, r.end, Verdict.MISSING) for r in missing),
+    ]
+
+
+def _chunks(windows: Sequence[Range], size: int) -> list[list[Range]]:
+    return [list(windows[at : at + size]) for at in range(0, len(windows), size)]
+
+
+def _pages_of(windows: Sequence[Range], doubtful: Sequence[Range]) -> list[Range]:
+    """Return the windows that hold a doubtful stretch."""
+    return [w for w in windows if intersect([w], doubtful)]
+
+
+def _narrow(fetched: Fetched, part: Range) -> Fetched:
+    """Return `fetched` cut to `part`; requests were counted when it came."""
+    if fetched.asked == part:
+        return fetched
+    return Fetched(
+        asked=part,
+        table=cut(fetched.table, part),
+        rejected=[
+            b for b in fetched.rejected if b.timestamp_us is None or part.holds(b.timestamp_us)
+        ],
+        requests=0,
+    )
+
+
+async def run_bounded(jobs: Iterable[Coroutine[None, None, None]], limit: int) -> None:
+    """Run jobs in order, `limit` at a time; after the first error no further job starts.
+
+    Jobs under way are let end, so that what they fetched is kept; then the error is raised.
+    """
+    queue = iter(jobs)
+    errors: list[BaseException] = []
+
+    async def worker() -> None:
+        for job in queue:
+            if errors:
+                job.close()
+                continue
+            try:
+                await job
+            except CryptoError as e:
+                errors.append(e)
+
+    await asyncio.gather(*(worker() for _ in range(limit)))
+    if errors:
+        raise errors[0]
