@@ -69,8 +69,7 @@ def aggregate(
         holes = subtract(_touched(times, source, target, covered), complete)
         inside = _inside(opens, complete)
         if not bool(inside.all()):
-            rows = np.flatnonzero(inside)
-            table, opens = table.take(pa.array(rows)), opens[rows]
+            table, opens = _filter(table, inside), opens[inside]
     return Aggregated(_fold_candles(table, opens), holes)
 
 
@@ -99,8 +98,7 @@ def candles_from_trades(
     if window is not None:
         inside = _inside(opens, [_whole_spans(window, interval)])
         if not bool(inside.all()):
-            rows = np.flatnonzero(inside)
-            trades, opens = trades.take(pa.array(rows)), opens[rows]
+            trades, opens = _filter(trades, inside), opens[inside]
     if not len(opens):
         return CANDLES.empty_table()
     starts = _starts(opens)
@@ -170,6 +168,14 @@ def _candle_table(
         pa.array(column).cast(field.type) for column, field in zip(columns, CANDLES, strict=True)
     ]
     return pa.Table.from_arrays(arrays, schema=CANDLES)
+
+
+def _filter(table: pa.Table, inside: Bools) -> pa.Table:
+    """Return the rows inside; most often one stretch, which costs no copy."""
+    rows = np.flatnonzero(inside)
+    if len(rows) and rows[-1] - rows[0] + 1 == len(rows):
+        return table.slice(int(rows[0]), len(rows))
+    return table.take(pa.array(rows))
 
 
 def _starts(opens: Ints) -> Ints:

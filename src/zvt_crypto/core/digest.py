@@ -67,14 +67,16 @@ def digest_table(table: pa.Table) -> Digest:
 def row_hashes(batch: pa.RecordBatch | pa.Table) -> tuple[_U64, _U64]:
     """Return both lanes of the hash of every row."""
     rows = batch.num_rows
-    lanes = [np.zeros(rows, dtype=np.uint64) for _ in _LANES]
+    # Not from zero: a row of zeros must count, too.
+    lanes = [np.full(rows, salt, dtype=np.uint64) for salt, _, _ in _LANES]
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         bits = _column_bits(column)
         weight = _name_weight(name)
         for lane, (salt, _, _) in zip(lanes, _LANES, strict=True):
             # Spread each column before summing: the sum alone is linear, so equal changes in two
             # columns could cancel out.
-            mixed = bits * (salt ^ weight)
+            # The factor must be odd: an even one loses the top bits, among them the sign.
+            mixed = (bits ^ weight) * ((salt ^ weight) | np.uint64(1))
             mixed ^= mixed >> np.uint64(32)
             np.add(lane, mixed * weight, out=lane)
     for lane, (_, first, second) in zip(lanes, _LANES, strict=True):
@@ -113,7 +115,9 @@ def _column_bits(column: pa.Array | pa.ChunkedArray) -> _U64:
         floats = np.asarray(column.fill_null(0.0), dtype=np.float64) + 0.0
         bits = floats.view(np.uint64)
     else:
-        whole = pc.cast(column, pa.int64()) if not pa.types.is_int64(kind) else column
+        if pa.types.is_timestamp(kind) and kind.unit != "us":
+            column = column.cast(pa.timestamp("us", tz=kind.tz))
+        whole = column if pa.types.is_int64(kind) else column.cast(pa.int64())
         bits = np.asarray(whole.fill_null(0), dtype=np.int64).view(np.uint64)
     if column.null_count:
         bits = np.where(np.asarray(column.is_null()), _NULL, bits)

@@ -9,7 +9,11 @@ CryptoError
 │   └── StoreBusy           another writer holds the store
 ├── FatalError          a human changes something
 │   ├── UsageError          bad input; the command line exits with 2
-│   │   ├── UnknownExchange  UnknownSymbol  UnknownInterval  UnknownSetting
+│   │   ├── UnknownExchange     the name is none of ours
+│   │   ├── UnknownSymbol       the exchange lists no such instrument
+│   │   ├── UnknownInterval     none of the nine
+│   │   ├── UnknownSetting      a setting that does not exist
+│   │   ├── BadSetting          a setting with a value it cannot take
 │   │   ├── BadRange            dates reversed, unreadable or in the future
 │   │   ├── BadStore            not a store, unwritable, or from a newer version
 │   │   └── MissingExtra        an optional dependency is not installed
@@ -33,20 +37,23 @@ class CryptoError(Exception):
     """Base of all: says what happened, and in `remedy` what to do now."""
 
     code: ClassVar[str] = "error"
+    usual_remedy: ClassVar[str] = "Report this message, with the command that led to it"
+    """What to do where the one who raises it knows nothing better."""
 
     def __init__(self, message: str, *, remedy: str = "") -> None:
         self.message = message
-        self.remedy = remedy
+        self.remedy = remedy or self.usual_remedy
         super().__init__(message)
 
     def __str__(self) -> str:
-        return f"{self.message}. {self.remedy}" if self.remedy else self.message
+        return f"{self.message}. {self.remedy}"
 
 
 class RetryableError(CryptoError):
     """The same call may succeed later; `retry_after_s` is the server's own wish, if any."""
 
     code = "retryable"
+    usual_remedy = "Run the same command again later: it resumes"
 
     def __init__(
         self, message: str, *, remedy: str = "", retry_after_s: float | None = None
@@ -132,12 +139,14 @@ class FatalError(CryptoError):
     """A human has to change something first."""
 
     code = "fatal"
+    usual_remedy = "Change what the message names, then run the command again"
 
 
 class UsageError(FatalError):
     """Bad input: nothing was done."""
 
     code = "usage"
+    usual_remedy = "`zvtc --help` shows what is accepted"
 
 
 class UnknownExchange(UsageError):
@@ -204,12 +213,14 @@ class BadRange(UsageError):
     """A time range is reversed, unreadable or in the future."""
 
     code = "bad_range"
+    usual_remedy = "Give a start before the end, as 2024-01-31 or 2024-01-31T12:00:00Z, in UTC"
 
 
 class BadStore(UsageError):
     """The place is not a store we can use."""
 
     code = "bad_store"
+    usual_remedy = "Name a folder that is new, empty or a store, and that this user may write"
 
 
 class MissingExtra(UsageError):
@@ -228,6 +239,7 @@ class NotSupported(FatalError):
     """The exchange does not offer this; the reason says why."""
 
     code = "not_supported"
+    usual_remedy = "Ask another exchange, or for another kind of data"
 
     def __init__(self, exchange: str, what: str, reason: str, *, remedy: str = "") -> None:
         self.exchange = exchange
@@ -238,6 +250,7 @@ class GeoBlocked(FatalError):
     """The exchange refuses requests from this region (HTTP 451 or 403)."""
 
     code = "geo_blocked"
+    usual_remedy = "Run it from a region the exchange serves"
 
     def __init__(self, exchange: str, host: str, alternatives: str) -> None:
         self.exchange = exchange
@@ -275,12 +288,14 @@ class StoreCorrupt(FatalError):
     """Data and ledger disagree."""
 
     code = "store_corrupt"
+    usual_remedy = "`zvtc verify` names the ranges that disagree, `zvtc repair` fetches them again"
 
 
 class DataError(CryptoError):
     """A payload or record is unusable: skip it and count it."""
 
     code = "data"
+    usual_remedy = "The record was skipped and counted; nothing else is affected"
 
 
 class MalformedPayload(DataError):

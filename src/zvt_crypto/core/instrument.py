@@ -95,10 +95,17 @@ class InstrumentTable:
         self._by_symbol: dict[str, Instrument] = {}
         self._by_spelling: dict[str, Instrument] = {}
         for one in instruments:
-            self._by_symbol.setdefault(one.symbol, one)
-        # Spot is entered first, so that an id shared with a perpetual names the spot pair.
+            held = self._by_symbol.get(one.symbol)
+            if held is None or (
+                held.status is Status.DELISTED and one.status is not Status.DELISTED
+            ):
+                self._by_symbol[one.symbol] = one
+        # Our own names are entered first, then spot before perpetuals, so that an id they share
+        # names the spot pair.
+        for one in self._by_symbol.values():
+            self._by_spelling[one.symbol.upper()] = one
         for one in sorted(self._by_symbol.values(), key=lambda i: i.is_perpetual):
-            for name in (one.symbol, one.ccxt, one.native, *one.aliases):
+            for name in (one.ccxt, one.native, *one.aliases):
                 self._by_spelling.setdefault(name.upper(), one)
 
     def __len__(self) -> int:

@@ -10,7 +10,7 @@ from zvt_crypto.core.interval import Interval
 
 # Symbols come from exchanges and end up in folder names: letters (any script, Binance lists
 # non-ASCII ones), digits and a few signs, never a separator or a dot-dot.
-_SAFE_SYMBOL: Final = re.compile(r"^[^\W_][\w$()+.\-]*$")
+_SAFE_SYMBOL: Final = re.compile(r"[^\W_][\w$()+.\-]{0,79}")
 
 
 class Kind(StrEnum):
@@ -36,7 +36,7 @@ class Series(msgspec.Struct, frozen=True, order=True):
     def __post_init__(self) -> None:
         if (self.kind is Kind.CANDLES) != (self.interval is not None):
             raise ValueError(f"candles have an interval, {self.kind} have none: {self!r}")
-        if not _SAFE_SYMBOL.match(self.symbol) or ".." in self.symbol:
+        if not _SAFE_SYMBOL.fullmatch(self.symbol) or ".." in self.symbol:
             raise ValueError(f"unsafe symbol {self.symbol!r}")
 
     def cell_end(self, moment: int) -> int:

@@ -1,12 +1,14 @@
 """Moments in and out: every spelling a person or an exchange uses, to UTC microseconds."""
 
 import datetime as dt
-from typing import Final, TypeAlias
+import operator
+from typing import Final, SupportsIndex, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-Moment: TypeAlias = str | int | dt.datetime | dt.date
+# Numpy's integers are no `int`, but have an index.
+Moment: TypeAlias = str | SupportsIndex | dt.datetime | dt.date
 
 # Upper ends of the magnitudes: year 5138 in seconds, milliseconds and microseconds.
 _SECONDS_BELOW: Final = 10**11
@@ -20,9 +22,9 @@ _ONE_US: Final = dt.timedelta(microseconds=1)
 def to_us(moment: Moment) -> int:
     """Return `moment` in UTC microseconds; naive values mean UTC.
 
-    Integers (and strings of digits longer than a year) are read by magnitude as seconds,
-    milliseconds, microseconds or nanoseconds. Strings are ISO 8601 with zero to nine fractional
-    digits, or a date, a month (`2024-01`) or a year.
+    Integers (and strings of digits, but for years of four and dates of eight) are read by
+    magnitude as seconds, milliseconds, microseconds or nanoseconds. Strings are ISO 8601 with zero
+    to nine fractional digits, or a date, a month (`2024-01`) or a year.
 
     Raises:
         ValueError: `moment` cannot be read as a time.
@@ -36,7 +38,12 @@ def to_us(moment: Moment) -> int:
         return (aware - _EPOCH) // _ONE_US
     if isinstance(moment, dt.date):
         return to_us(dt.datetime(moment.year, moment.month, moment.day, tzinfo=dt.UTC))
-    return _text_to_us(moment)
+    if isinstance(moment, str):
+        return _text_to_us(moment)
+    try:
+        return int_to_us(operator.index(moment))
+    except TypeError:
+        raise ValueError(f"not a time: {moment!r}") from None
 
 
 def int_to_us(value: int) -> int:
@@ -91,20 +98,23 @@ def from_us(time_us: int) -> dt.datetime:
 
 def _text_to_us(text: str) -> int:
     stripped = text.strip()
-    if stripped.isdecimal() and len(stripped) > len("2024"):
-        if len(stripped) == len("20240101"):
-            return to_us(dt.datetime.strptime(stripped, "%Y%m%d").replace(tzinfo=dt.UTC))
-        return int_to_us(int(stripped))
-    if len(stripped) == len("2024") and stripped.isdecimal():
-        return to_us(dt.date(int(stripped), 1, 1))
-    if len(stripped) == len("2024-01") and stripped[4] == "-":
-        stripped = f"{stripped}-01"
     try:
-        return to_us(dt.datetime.fromisoformat(_six_digits(stripped)))
-    except ValueError:
+        if stripped.isdecimal() and len(stripped) not in (len("2024"), len("20240101")):
+            return int_to_us(int(stripped))
+        return to_us(dt.datetime.fromisoformat(_full_date(_six_digits(stripped))))
+    except (ValueError, OverflowError):
         raise ValueError(
             f"not a time: {text!r}; write 2024-01-31, 2024-01-31T12:00:00Z or epoch milliseconds"
         ) from None
+
+
+def _full_date(text: str) -> str:
+    """Complete a year or a month to its first day."""
+    if len(text) == len("2024"):
+        return f"{text}-01-01"
+    if len(text) == len("2024-01") and text[4] == "-":
+        return f"{text}-01"
+    return text
 
 
 def _six_digits(text: str) -> str:
