@@ -53,7 +53,7 @@ class HttpConfig:
     max_body_bytes: int = 64 << 20
     connections_per_host: int = 32
     keepalive_s: float = 45.0
-    read_buffer_bytes: int = 1 << 20
+    read_buffer_bytes: int = 1 << 18
 
     def __post_init__(self) -> None:
         if self.proxy is not None and not self.proxy.startswith(("http://", "https://")):
