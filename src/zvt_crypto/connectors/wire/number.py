@@ -1,0 +1,84 @@
+"""Decimal text as float64: what may stand there, and what does not come back the same."""
+
+import re
+from collections.abc import Sequence
+from decimal import Decimal
+from math import isfinite
+from typing import Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+Ints: TypeAlias = npt.NDArray[np.int64]
+
+# Every decimal of up to 15 significant digits survives float64 and back.
+SAFE_DIGITS: Final = 15
+
+# Columns that count something: read as float64 like the others, exact below 2**53.
+WHOLE: Final = frozenset({"timestamp", "trade_count", "fills", "trade_id"})
+
+_EXACT_INT: Final = 2**53
+_NUMBER: Final = re.compile(r"-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+
+
+def number(text: str, name: str) -> float:
+    """Return `text` as float64.
+
+    Raises:
+        ValueError: no decimal number, beyond float64, or not whole where `name` is of `WHOLE`.
+    """
+    if not _NUMBER.fullmatch(text):
+        raise ValueError(f"{name} is no number: {text[:40]!r}")
+    value = float(text)
+    if not isfinite(value):
+        raise ValueError(f"{name} is beyond float64: {text[:40]!r}")
+    if name in WHOLE and not (value.is_integer() and abs(value) < _EXACT_INT):
+        raise ValueError(f"{name} is no whole number: {text[:40]!r}")
+    return value
+
+
+def all_whole(values: Floats) -> bool:
+    """Return whether all are integers that float64 holds exactly."""
+    return bool((np.floor(values) == values).all() and (np.abs(values) < _EXACT_INT).all())
+
+
+def count_precision_loss(values: Floats, texts: Sequence[str | None]) -> int:
+    """Return how many texts do not come back from float64 as the same decimal.
+
+    Exact: counts `Decimal(repr(float(text))) != Decimal(text)`. Cheap, because only those are
+    looked at that have more than 15 characters and whose last digit is finer than the spacing of
+    float64 at their size.
+
+    Args:
+        values: the texts as float64.
+        texts: decimal texts; None and empty count as kept.
+    """
+    lengths = np.fromiter((len(t) if t else 0 for t in texts), np.int64, len(texts))
+    if len(lengths) == 0 or int(lengths.max()) <= SAFE_DIGITS:
+        small = np.zeros(len(lengths), bool)
+    else:
+        small = suspects(values, lengths)
+    count = sum(is_lost(texts[i] or "0") for i in np.flatnonzero(small).tolist())
+    # A small exponent may underflow whatever the number of digits.
+    odd = (t for i, t in enumerate(texts) if t and ("e" in t or "E" in t) and not small[i])
+    return count + sum(map(is_lost, odd))
+
+
+def suspects(values: Floats, lengths: Ints) -> npt.NDArray[np.bool_]:
+    """Mark numbers, written without exponent, whose last digit may be lost in float64.
+
+    Two decimals of one spacing cannot share a float64 whose own spacing is smaller, so such a
+    float64 leads back to its decimal.
+    """
+    size = np.abs(values)
+    with np.errstate(all="ignore"):
+        # The bias keeps a value just under a power of ten from gaining a digit.
+        whole = np.where(size < 1, 0, np.floor(np.log10(size) - 1e-9) + 1)
+        decimals = np.maximum(lengths - whole - 1, 0)
+        return (lengths > SAFE_DIGITS) & (np.spacing(size) >= 10.0**-decimals)
+
+
+def is_lost(text: str) -> bool:
+    """Return whether float64 does not lead back to the decimal `text`."""
+    return Decimal(repr(float(text))) != Decimal(text)

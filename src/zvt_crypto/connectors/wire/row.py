@@ -1,0 +1,190 @@
+"""Pages of rows: a JSON array of arrays of scalars, read column by column.
+
+The page is cut at its commas by numpy and its tokens are read by Arrow's exact decimal parser in
+place, without a Python object per cell: about 0.25 ms for 1,000 rows of 12 columns, against 0.9 ms
+for a typed decode turned into columns. The fast way accepts only the one shape it can prove;
+anything else is decoded strictly, where a bad cell costs its row and a bad shape the page.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from zvt_crypto.connectors.wire.number import (
+    SAFE_DIGITS,
+    WHOLE,
+    Floats,
+    Ints,
+    all_whole,
+    is_lost,
+    number,
+    suspects,
+)
+from zvt_crypto.connectors.wire.page import Page, cut, reject
+from zvt_crypto.core.errors import MalformedPayload
+
+_COMMA: Final = ord(",")
+
+_decode_cells: Final = msgspec.json.Decoder(list[list[msgspec.Raw]]).decode
+
+
+def rows_to_columns(
+    body: bytes | msgspec.Raw, names: Sequence[str | None], *, exchange: str, what: str
+) -> Page:
+    """Read a JSON array of equally long arrays of numbers, quoted or not.
+
+    Args:
+        body: the array alone; take it out of an envelope with a `msgspec.Raw` field.
+        names: our name of each column in order, None for those to skip. The rows may have more
+            columns than names. `timestamp`, `trade_count`, `fills`, `trade_id` must be whole.
+        exchange: named in errors.
+        what: named in errors.
+
+    Returns:
+        float64 columns, each equal to `float(text)` of every cell, and the rejected rows.
+
+    Raises:
+        MalformedPayload: not JSON, not an array of arrays, nested, or too few columns throughout.
+    """
+    raw = bytes(body)
+    return _fast_rows(raw, names) or _strict_rows(raw, names, exchange, what)
+
+
+class _Shape(NamedTuple):
+    """Where the tokens of a row stand, learned from its first one."""
+
+    width: int
+    picks: npt.NDArray[np.intp]
+    lead: npt.NDArray[np.int64]
+    trail: npt.NDArray[np.int64]
+    before: npt.NDArray[np.uint8]
+    after: npt.NDArray[np.uint8]
+
+
+def _shape(first: bytes, names: Sequence[str | None]) -> _Shape | None:
+    tokens = first.split(b",")
+    width = len(tokens)
+    picks = [i for i, name in enumerate(names) if name is not None]
+    if width < len(names) or not picks:
+        return None
+    quoted = [token[:1] == b'"' for token in tokens]
+    before = [b'"' if q else b"[" if i == 0 else b"," for i, q in enumerate(quoted)]
+    after = [b'"' if q else b"]" if i == width - 1 else b"," for i, q in enumerate(quoted)]
+    return _Shape(
+        width,
+        np.array(picks),
+        np.array([1 + quoted[i] + (i == 0) for i in picks]),
+        np.array([quoted[i] + (i == width - 1) for i in picks]),
+        np.frombuffer(b"".join(before[i] for i in picks), np.uint8),
+        np.frombuffer(b"".join(after[i] for i in picks), np.uint8),
+    )
+
+
+def _fast_rows(body: bytes, names: Sequence[str | None]) -> Page | None:
+    """Return the page if every byte that gives it its shape is where it must be, else None."""
+    # An exponent would upset what `suspects` knows of a number by its length.
+    plain = body.startswith(b"[[") and body.endswith(b"]]") and b"e" not in body
+    tokens = _find_tokens(body, names) if plain and b"E" not in body else None
+    values = None if tokens is None else _read_tokens(body, *tokens)
+    if tokens is None or values is None:
+        return None
+    columns: dict[str, Any] = dict(
+        zip((name for name in names if name is not None), values, strict=True)
+    )
+    if not all(all_whole(columns[name]) for name in WHOLE.intersection(columns)):
+        return None
+    return Page(columns, precision_loss=_count_lost(body, *tokens, values))
+
+
+def _find_tokens(body: bytes, names: Sequence[str | None]) -> tuple[Ints, Ints] | None:
+    """Return first and last position of every wanted token, row by row; None if in doubt."""
+    shape = _shape(body[2 : body.index(b"]")], names)
+    if shape is None:
+        return None
+    chars = np.frombuffer(body, np.uint8)
+    commas = np.flatnonzero(chars == _COMMA)
+    rows, rest = divmod(len(commas) + 1, shape.width)
+    if rest or body.count(b"[") != rows + 1 or body.count(b"]") != rows + 1:
+        return None
+    # The outer brackets play the part of the comma before the first and after the last row.
+    bounds = np.empty(len(commas) + 2, np.int64)
+    bounds[0], bounds[1:-1], bounds[-1] = 0, commas, len(body) - 1
+    starts = bounds[:-1].reshape(rows, shape.width)[:, shape.picks] + shape.lead
+    ends = bounds[1:].reshape(rows, shape.width)[:, shape.picks] - shape.trail
+    edges = bounds[:: shape.width]
+    proven = (
+        (chars[edges[:-1] + 1] == ord("[")).all()
+        and (chars[edges[1:] - 1] == ord("]")).all()
+        and (starts < ends).all()
+        and (chars.take(starts - 1) == shape.before).all()
+        and (chars.take(ends) == shape.after).all()
+    )
+    return (starts, ends) if proven else None
+
+
+def _count_lost(body: bytes, starts: Ints, ends: Ints, values: Floats) -> int:
+    lengths = ends - starts
+    if int(lengths.max()) <= SAFE_DIGITS:
+        return 0
+    marked = np.flatnonzero(suspects(values.T.ravel(), lengths.ravel()))
+    first, last = starts.ravel()[marked].tolist(), ends.ravel()[marked].tolist()
+    return sum(is_lost(body[a:b].decode()) for a, b in zip(first, last, strict=True))
+
+
+def _read_tokens(body: bytes, starts: Ints, ends: Ints) -> Floats | None:
+    """Return the numbers between `starts` and `ends`, column by column; None if one is none."""
+    count = starts.size
+    offsets = np.empty((count, 2), np.int32)
+    offsets[:, 0], offsets[:, 1] = starts.ravel(), ends.ravel()
+    # One Arrow string per token and one null per stretch between two tokens: nothing is copied.
+    slots = 2 * count - 1
+    valid = np.full((slots + 7) // 8, 0b01010101, np.uint8)
+    texts = pa.Array.from_buffers(
+        pa.string(), slots, [pa.py_buffer(valid), pa.py_buffer(offsets), pa.py_buffer(body)]
+    )
+    try:
+        numbers = texts.cast(pa.float64())
+    except pa.ArrowInvalid:
+        return None
+    values: Floats = np.frombuffer(numbers.buffers()[1], np.float64, slots)[::2]
+    if not np.isfinite(values).all():
+        return None
+    return np.ascontiguousarray(values.reshape(starts.shape).T)
+
+
+def _strict_rows(body: bytes, names: Sequence[str | None], exchange: str, what: str) -> Page:
+    try:
+        rows = _decode_cells(body)
+    except (msgspec.DecodeError, RecursionError) as e:
+        raise MalformedPayload(exchange, what, f"{e}: {cut(body)}") from e
+    if rows and all(len(row) < len(names) for row in rows):
+        raise MalformedPayload(exchange, what, f"fewer than {len(names)} columns: {cut(body)}")
+    picks = [(i, name) for i, name in enumerate(names) if name is not None]
+    columns: dict[str, list[float]] = {name: [] for _, name in picks}
+    page = Page({})
+    for row in rows:
+        cells = [bytes(cell).strip() for cell in row]
+        if any(cell[:1] in (b"[", b"{") for cell in cells):
+            raise MalformedPayload(exchange, what, f"nested values: {cut(body)}")
+        try:
+            texts = [_cell_text(cells, i, name) for i, name in picks]
+            values = [number(t, name) for t, (_, name) in zip(texts, picks, strict=True)]
+        except ValueError as e:
+            page.rejected.append(reject(b"[" + b",".join(cells) + b"]", str(e), cells[:1]))
+            continue
+        page.precision_loss += sum(is_lost(text) for text in texts)
+        for (_, name), value in zip(picks, values, strict=True):
+            columns[name].append(value)
+    page.columns = {name: np.array(values, np.float64) for name, values in columns.items()}
+    return page
+
+
+def _cell_text(cells: Sequence[bytes], index: int, name: str) -> str:
+    if index >= len(cells):
+        raise ValueError(f"{name} is absent: only {len(cells)} columns")
+    cell = cells[index]
+    return msgspec.json.decode(cell, type=str) if cell[:1] == b'"' else cell.decode()
