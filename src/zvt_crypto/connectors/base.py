@@ -27,10 +27,11 @@ from zvt_crypto.core.interval import US_PER_S, Interval
 from zvt_crypto.core.ranges import Range, split
 from zvt_crypto.core.record import Book, ExchangeStatus, OpenInterest, Quote
 from zvt_crypto.core.series import Kind
-from zvt_crypto.net.clock import ServerClock
+from zvt_crypto.net.clock import ServerClock, SystemClock
 from zvt_crypto.net.governor import Governor
 from zvt_crypto.net.http import HttpClient, HttpReply
-from zvt_crypto.net.retry import RetryPolicy, retrying
+from zvt_crypto.net.retry import Retry, RetryPolicy, retrying
+from zvt_crypto.ports.clock import Clock
 from zvt_crypto.ports.connector import ArchiveFile, Cost, Fetched
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ class Tools:
     """What a connector works with; built by `bootstrap`.
 
     `hosts` overrides base URLs of the spec by role; `governors` has one entry per host role;
-    `scratch` is a folder for downloads in flight.
+    `scratch` is a folder for downloads in flight; `system` is the machine's own clock.
     """
 
     http: HttpClient
@@ -63,6 +64,7 @@ class Tools:
     clock: ServerClock
     hosts: Mapping[str, str]
     scratch: Path
+    system: Clock = field(default_factory=SystemClock)
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     rng: Random = field(default_factory=Random)
 
@@ -154,7 +156,7 @@ class BaseCryptoConnector(ABC):
     async def status(self) -> ExchangeStatus:
         """Return whether the exchange answers, and how far our clock is off."""
         try:
-            moment = await self.server_time()
+            moment = await self.sync_clock()
         except CryptoError as e:
             return ExchangeStatus(
                 exchange=self.exchange,
@@ -169,6 +171,11 @@ class BaseCryptoConnector(ABC):
             server_time_us=moment,
             skew_us=self.clock.skew_us,
         )
+
+    async def sync_clock(self) -> int:
+        """Measure the distance to the exchange's clock and return its time now."""
+        await self.clock.sync(self.server_time, samples=3)
+        return self.clock.now_us()
 
     def source_interval(self, instrument: Instrument, interval: Interval) -> Interval:
         """Return the interval to fetch: `interval` itself or the coarsest native divisor."""
@@ -260,14 +267,23 @@ class BaseCryptoConnector(ABC):
             return decode(reply)
 
         return await retrying(
-            once, policy=self._tools.retry, rng=self._tools.rng, on_retry=self._note_retry
+            once,
+            policy=self._tools.retry,
+            clock=self._tools.system,
+            rng=self._tools.rng,
+            on_retry=self._note_retry,
         )
 
-    def _note_retry(self, error: CryptoError, wait_s: float) -> None:
+    def _note_retry(self, retry: Retry) -> None:
         self.stats.retries += 1
         log.info(
             "request_retried",
-            extra={"exchange": self.exchange, "code": error.code, "wait_s": round(wait_s, 3)},
+            extra={
+                "exchange": self.exchange,
+                "attempt": retry.attempt,
+                "code": retry.error.code,
+                "wait_s": round(retry.wait_s, 3),
+            },
         )
 
     def geo_blocked(self, endpoint: Endpoint) -> GeoBlocked:

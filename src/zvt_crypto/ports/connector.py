@@ -72,6 +72,10 @@ class Connector(Protocol):
         """Return the exchange's clock."""
         ...
 
+    async def sync_clock(self) -> int:
+        """Measure how far our clock is off; return the exchange's time now."""
+        ...
+
     async def status(self) -> ExchangeStatus:
         """Return whether the exchange says it is up, and how far our clock is off."""
         ...

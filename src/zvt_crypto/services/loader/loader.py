@@ -246,7 +246,7 @@ class CryptoDataLoader:
     async def _exchange_now(self, exchange: str, local_now: int) -> int:
         """Return the exchange's clock, which alone decides whether a candle has closed."""
         try:
-            return await self.connector(exchange).server_time()
+            return await self.connector(exchange).sync_clock()
         except CryptoError as e:
             log.warning("server_time_failed", extra={"exchange": exchange, "code": e.code})
             return local_now

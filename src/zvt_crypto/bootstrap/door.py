@@ -1,0 +1,471 @@
+"""The Python door: `zvt_crypto.open()` and what it returns, in an async and a plain face."""
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from zvt_crypto.bootstrap.platform import Platform
+from zvt_crypto.bootstrap.result import Result
+from zvt_crypto.core.candle import aggregate
+from zvt_crypto.core.errors import BadRange, CryptoError, UnknownInterval, UnknownSymbol
+from zvt_crypto.core.instrument import Instrument, InstrumentTable
+from zvt_crypto.core.interval import Interval
+from zvt_crypto.core.ledger import SETTLED, Coverage, Verdict
+from zvt_crypto.core.ranges import Range
+from zvt_crypto.core.series import Kind, Series
+from zvt_crypto.core.timestamp import Moment, to_us
+from zvt_crypto.ports.store import SeriesInfo, Verified
+from zvt_crypto.services.loader import LoadReport, LoadRequest, SeriesPlan
+from zvt_crypto.settings import load_settings
+
+T = TypeVar("T")
+
+_FOREVER = Range(0, 1 << 62)
+
+
+class AsyncCrypto:
+    """The platform for asyncio programs: `async with zc.AsyncCrypto(store="./data") as db`.
+
+    All ranges are half-open; times are datetimes, dates, ISO strings or epoch numbers, and naive
+    ones mean UTC. Symbols are accepted as `BTC-USDT`, `BTC/USDT:USDT` or the exchange's own.
+    """
+
+    def __init__(self, store: str | Path | None = None, **settings: object) -> None:
+        overrides = {"store": None if store is None else str(store), **_dotted(settings)}
+        self._platform = Platform(load_settings(overrides).settings)
+
+    async def __aenter__(self) -> Self:
+        await self._platform.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._platform.__aexit__(*exc)
+
+    @property
+    def platform(self) -> Platform:
+        """Return store, connectors and loader themselves."""
+        return self._platform
+
+    async def candles(
+        self,
+        exchange: str,
+        symbol: str,
+        interval: str,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        *,
+        as_of: Moment | None = None,
+        last: int | None = None,
+        load: bool = False,
+    ) -> Result:
+        """Return stored candles; `load=True` fetches what is owed first.
+
+        If the store holds a finer interval but not this one, the candles are aggregated while
+        reading, never across a hole: `Result.made_from` says so.
+        """
+        width = parse_interval(interval)
+        return await self._read(
+            exchange,
+            symbol,
+            Kind.CANDLES,
+            width,
+            start=start,
+            end=end,
+            as_of=as_of,
+            last=last,
+            load=load,
+        )
+
+    async def trades(
+        self,
+        exchange: str,
+        symbol: str,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        *,
+        as_of: Moment | None = None,
+        last: int | None = None,
+        load: bool = False,
+    ) -> Result:
+        """Return stored trades; `side` is the taker's, `size` in base units."""
+        return await self._read(
+            exchange,
+            symbol,
+            Kind.TRADES,
+            None,
+            start=start,
+            end=end,
+            as_of=as_of,
+            last=last,
+            load=load,
+        )
+
+    async def funding(
+        self,
+        exchange: str,
+        symbol: str,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        *,
+        as_of: Moment | None = None,
+        last: int | None = None,
+        load: bool = False,
+    ) -> Result:
+        """Return stored settled funding rates of a perpetual."""
+        return await self._read(
+            exchange,
+            symbol,
+            Kind.FUNDING,
+            None,
+            start=start,
+            end=end,
+            as_of=as_of,
+            last=last,
+            load=load,
+        )
+
+    async def instruments(self, exchange: str, *, refresh: bool = False) -> list[Instrument]:
+        """Return the exchange's instruments, from the store unless it has none."""
+        return list(await self._platform.loader.instruments(exchange, refresh=refresh))
+
+    async def load(
+        self,
+        exchange: str,
+        symbols: str | Iterable[str],
+        interval: str | None = None,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        *,
+        kind: str = "candles",
+    ) -> LoadReport:
+        """Load history into the store; what the ledger holds already is not fetched again."""
+        return await self._platform.loader.load(
+            requests(exchange, symbols, interval, start, end, kind=kind)
+        )
+
+    async def plan(
+        self,
+        exchange: str,
+        symbols: str | Iterable[str],
+        interval: str | None = None,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        *,
+        kind: str = "candles",
+    ) -> list[SeriesPlan]:
+        """Return what `load` would take: requests, weight, seconds, bytes."""
+        return await self._platform.loader.plan(
+            requests(exchange, symbols, interval, start, end, kind=kind)
+        )
+
+    async def series(self) -> list[SeriesInfo]:
+        """Return every series the store holds."""
+        return await self._platform.store.series()
+
+    async def coverage(self, series: Series, asked: Range | None = None) -> list[Coverage]:
+        """Return the ledger of a series."""
+        return await self._platform.store.coverage(series, asked)
+
+    async def verify(self) -> Verified:
+        """Recompute rows and digests and compare them with the ledger."""
+        return await self._platform.store.verify()
+
+    async def repair(self) -> tuple[Verified, LoadReport]:
+        """Throw away what `verify` refutes and load everything missing."""
+        return await self._platform.loader.repair()
+
+    async def resolve(self, exchange: str, symbol: str) -> str:
+        """Return the canonical symbol, without asking the exchange if the store knows it."""
+        connector = self._platform.loader.connector(exchange)
+        known = await self._platform.store.instruments(connector.exchange)
+        try:
+            return InstrumentTable(connector.exchange, known).resolve(symbol).symbol
+        except UnknownSymbol:
+            held = {i.series.symbol for i in await self.series()}
+            if symbol.upper() in held:
+                return symbol.upper()
+            raise
+
+    async def _read(
+        self,
+        exchange: str,
+        symbol: str,
+        kind: Kind,
+        interval: Interval | None,
+        *,
+        start: Moment | None,
+        end: Moment | None,
+        as_of: Moment | None,
+        last: int | None,
+        load: bool,
+    ) -> Result:
+        since, until = bounds(start, end)
+        if load:
+            request = LoadRequest(exchange, symbol, kind, interval, since, until)
+            report = await self._platform.loader.load([request])
+            if (error := report.series[0].error) is not None:
+                raise error
+        name = await self.resolve(exchange, symbol)
+        series = Series(exchange.lower(), name, kind, interval)
+        store = self._platform.store
+        ledger = await store.coverage(series)
+        source = None if ledger else await self._finer(series)
+        held = ledger if source is None else await store.coverage(source)
+        asked = _clip(since, until, held)
+        moment = None if as_of is None else to_us(as_of)
+        if source is None or source.interval is None or interval is None:
+            table = await store.read(series, asked, as_of=moment, last=last)
+            return Result(series, asked, table, await store.coverage(series, asked))
+        return await self._aggregate(series, source, asked, moment, last)
+
+    async def _finer(self, series: Series) -> Series | None:
+        """Return the coarsest stored series that candles of `series` can be made from."""
+        if series.interval is None:
+            return None
+        finer = [
+            info.series
+            for info in await self._platform.store.series()
+            if (info.series.exchange, info.series.symbol, info.series.kind)
+            == (series.exchange, series.symbol, Kind.CANDLES)
+            and info.series.interval is not None
+            and info.series.interval is not series.interval
+            and info.series.interval.divides(series.interval)
+        ]
+        return max(finer, key=lambda s: s.interval.nominal_us if s.interval else 0, default=None)
+
+    async def _aggregate(
+        self, series: Series, source: Series, asked: Range, as_of: int | None, last: int | None
+    ) -> Result:
+        store = self._platform.store
+        finer, interval = source.interval, series.interval
+        if finer is None or interval is None:
+            raise ValueError(f"only candles can be aggregated, not {series}")
+        whole = Range(interval.ceil(asked.start), interval.floor(asked.end))
+        rows = await store.read(source, whole, as_of=as_of)
+        ledger = await store.coverage(source, whole)
+        known = [e.range for e in ledger if e.verdict in SETTLED - {Verdict.UNRECOVERABLE}]
+        table = aggregate(rows, finer, interval, known).table
+        if last is not None:
+            table = table.slice(max(0, table.num_rows - last))
+        return Result(series, whole, table, ledger, made_from=finer)
+
+
+class Crypto:
+    """The platform for plain programs: the same calls as `AsyncCrypto`, without `await`.
+
+    It runs its own event loop in a thread, so it works in a notebook too.
+    """
+
+    def __init__(self, store: str | Path | None = None, **settings: object) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="zvtc", daemon=True)
+        self._thread.start()
+        try:
+            self._inner = AsyncCrypto(store, **settings)
+            self._run(self._inner.__aenter__())
+        except BaseException:
+            self._stop()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close store and connections; calling it twice does no harm."""
+        if self._thread.is_alive():
+            try:
+                self._run(self._inner.__aexit__())
+            finally:
+                self._stop()
+
+    def candles(
+        self,
+        exchange: str,
+        symbol: str,
+        interval: str,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        *,
+        as_of: Moment | None = None,
+        last: int | None = None,
+        load: bool = False,
+    ) -> Result:
+        """Return stored candles; see `AsyncCrypto.candles`."""
+        return self._run(
+            self._inner.candles(
+                exchange, symbol, interval, start, end, as_of=as_of, last=last, load=load
+            )
+        )
+
+    def trades(
+        self,
+        exchange: str,
+        symbol: str,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        *,
+        as_of: Moment | None = None,
+        last: int | None = None,
+        load: bool = False,
+    ) -> Result:
+        """Return stored trades; see `AsyncCrypto.trades`."""
+        return self._run(
+            self._inner.trades(exchange, symbol, start, end, as_of=as_of, last=last, load=load)
+        )
+
+    def funding(
+        self,
+        exchange: str,
+        symbol: str,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        *,
+        as_of: Moment | None = None,
+        last: int | None = None,
+        load: bool = False,
+    ) -> Result:
+        """Return stored funding rates; see `AsyncCrypto.funding`."""
+        return self._run(
+            self._inner.funding(exchange, symbol, start, end, as_of=as_of, last=last, load=load)
+        )
+
+    def instruments(self, exchange: str, *, refresh: bool = False) -> list[Instrument]:
+        """Return the exchange's instruments."""
+        return self._run(self._inner.instruments(exchange, refresh=refresh))
+
+    def load(
+        self,
+        exchange: str,
+        symbols: str | Iterable[str],
+        interval: str | None = None,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        *,
+        kind: str = "candles",
+    ) -> LoadReport:
+        """Load history into the store; see `AsyncCrypto.load`."""
+        return self._run(self._inner.load(exchange, symbols, interval, start, end, kind=kind))
+
+    def plan(
+        self,
+        exchange: str,
+        symbols: str | Iterable[str],
+        interval: str | None = None,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        *,
+        kind: str = "candles",
+    ) -> list[SeriesPlan]:
+        """Return what `load` would take."""
+        return self._run(self._inner.plan(exchange, symbols, interval, start, end, kind=kind))
+
+    def series(self) -> list[SeriesInfo]:
+        """Return every series the store holds."""
+        return self._run(self._inner.series())
+
+    def coverage(self, series: Series, asked: Range | None = None) -> list[Coverage]:
+        """Return the ledger of a series."""
+        return self._run(self._inner.coverage(series, asked))
+
+    def verify(self) -> Verified:
+        """Recompute rows and digests and compare them with the ledger."""
+        return self._run(self._inner.verify())
+
+    def repair(self) -> tuple[Verified, LoadReport]:
+        """Throw away what `verify` refutes and load everything missing."""
+        return self._run(self._inner.repair())
+
+    def _run(self, call: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(call, self._loop).result()
+
+    def _stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+def open_crypto(store: str | Path | None = None, **settings: object) -> Crypto:
+    """Open the platform: `with zvt_crypto.open("./data") as db: ...`.
+
+    Args:
+        store: a folder, `s3://bucket/prefix` or `memory://`; default: the setting `store`.
+        settings: any setting by its name, dots written as two underscores:
+            `sim="http://127.0.0.1:8123"`, `exchanges__binance__budget=0.5`.
+
+    Raises:
+        UsageError: a setting is wrong, or the place is not a store.
+    """
+    return Crypto(store, **settings)
+
+
+def requests(
+    exchange: str,
+    symbols: str | Iterable[str],
+    interval: str | None,
+    start: Moment | None,
+    end: Moment | None,
+    *,
+    kind: str,
+) -> list[LoadRequest]:
+    """Return one load request per symbol."""
+    since, until = bounds(start, end)
+    names: Sequence[str] = [symbols] if isinstance(symbols, str) else list(symbols)
+    what = Kind(kind)
+    width = parse_interval(interval or "1m") if what is Kind.CANDLES else None
+    return [LoadRequest(exchange, name, what, width, since, until) for name in names]
+
+
+def parse_interval(text: str) -> Interval:
+    """Return the interval.
+
+    Raises:
+        UnknownInterval: `text` is none of the nine.
+    """
+    try:
+        return Interval.parse(text)
+    except ValueError:
+        raise UnknownInterval(text, list(Interval)) from None
+
+
+def bounds(start: Moment | None, end: Moment | None) -> tuple[int | None, int | None]:
+    """Return both bounds in microseconds.
+
+    Raises:
+        BadRange: one cannot be read, or they are reversed.
+    """
+    try:
+        since = None if start is None else to_us(start)
+        until = None if end is None else to_us(end)
+    except ValueError as e:
+        raise BadRange(str(e)) from None
+    if since is not None and until is not None and until <= since:
+        raise BadRange(
+            "the range is reversed or empty", remedy="Give a start before the end; it is excluded"
+        )
+    return since, until
+
+
+def _clip(since: int | None, until: int | None, held: Sequence[Coverage]) -> Range:
+    """Return the asked range; an open end means as far as the ledger reaches."""
+    first = held[0].start if held else _FOREVER.start
+    last = held[-1].end if held else first
+    start = first if since is None else since
+    return Range(start, max(start, last if until is None else until))
+
+
+def _dotted(settings: dict[str, object]) -> dict[str, object]:
+    return {name.replace("__", "."): value for name, value in settings.items()}
+
+
+__all__ = ["AsyncCrypto", "Crypto", "CryptoError", "open_crypto"]

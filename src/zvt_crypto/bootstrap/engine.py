@@ -1,0 +1,43 @@
+"""Choose a store engine from its URL."""
+
+import asyncio
+from pathlib import Path
+from typing import Final
+from urllib.parse import parse_qs, urlsplit
+
+from zvt_crypto.core.errors import BadStore, MissingExtra
+from zvt_crypto.ports.store import Store
+from zvt_crypto.store.lake.lake import LakeStore
+from zvt_crypto.store.memory.memory import MemoryStore
+
+_SERVER_SCHEMES: Final = ("postgresql", "postgres", "timescale")
+
+
+async def open_store(url: str, state_dir: Path, *, create: bool = True) -> Store:
+    """Open the store at `url`: a folder, `s3://bucket/prefix`, or `memory://`.
+
+    A folder may keep its segments elsewhere: `./data?segments=s3://bucket/prefix`. A bare
+    `s3://` URL keeps its catalog under `state_dir`, because SQLite needs a disk.
+
+    Raises:
+        BadStore: the place is not ours, cannot be written, or the scheme is unknown.
+        MissingExtra: the engine is not part of this installation.
+    """
+    if url == "memory://":
+        return MemoryStore()
+    scheme = urlsplit(url).scheme
+    if scheme == "s3":
+        name = "".join(c if c.isalnum() else "-" for c in url.removeprefix("s3://"))
+        return await LakeStore.open(state_dir / "catalogs" / name, segments_url=url, create=create)
+    if scheme in _SERVER_SCHEMES:
+        raise MissingExtra(f"a store at {scheme}://", "timescale")
+    if scheme and len(scheme) > 1 and "://" in url and scheme != "file":
+        raise BadStore(
+            f"unknown kind of store {scheme!r}",
+            remedy="Give a folder, s3://bucket/prefix or memory://",
+        )
+    folder, _, query = url.removeprefix("file://").partition("?")
+    segments = parse_qs(query).get("segments", [None])[0]
+    return await LakeStore.open(
+        await asyncio.to_thread(Path(folder).expanduser), segments_url=segments, create=create
+    )

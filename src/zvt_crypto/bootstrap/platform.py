@@ -1,0 +1,161 @@
+"""Platform: store, connectors and loader, built from settings and closed together."""
+
+import asyncio
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+from zvt_crypto.bootstrap.engine import open_store
+from zvt_crypto.connectors.base import BaseCryptoConnector, Tools
+from zvt_crypto.connectors.registry import CONNECTORS, build
+from zvt_crypto.connectors.spec import ExchangeSpec
+from zvt_crypto.core.errors import BadSetting
+from zvt_crypto.net.clock import ServerClock, SystemClock
+from zvt_crypto.net.governor import Governor, Quota, SharedState
+from zvt_crypto.net.http import HttpClient, HttpConfig
+from zvt_crypto.net.retry import RetryPolicy
+from zvt_crypto.ports.clock import Clock
+from zvt_crypto.ports.store import Store
+from zvt_crypto.services.loader import CryptoDataLoader, LoaderConfig
+from zvt_crypto.settings import ExchangeSettings, Settings
+
+ARCHIVE_ROLE = "archive"
+
+
+class Connectors(Mapping[str, BaseCryptoConnector]):
+    """Connectors by exchange, each made when it is first asked for."""
+
+    def __init__(self, settings: Settings, clock: Clock, scratch: Path) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._scratch = scratch
+        self._made: dict[str, BaseCryptoConnector] = {}
+        self._clients: dict[str, HttpClient] = {}
+
+    def __getitem__(self, name: str) -> BaseCryptoConnector:
+        if name not in CONNECTORS:
+            raise KeyError(name)
+        if name not in self._made:
+            self._made[name] = self._make(name)
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(CONNECTORS)
+
+    def __len__(self) -> int:
+        return len(CONNECTORS)
+
+    async def close(self) -> None:
+        """Close the connections of those that were made."""
+        for client in self._clients.values():
+            await client.close()
+        self._made.clear()
+        self._clients.clear()
+
+    def _make(self, name: str) -> BaseCryptoConnector:
+        spec = CONNECTORS[name].SPEC
+        mine = self._settings.exchanges.of(name)
+        hosts = hosts_of(spec, mine, self._settings.sim)
+        net = self._settings.net
+        config = HttpConfig(
+            proxy=net.proxy.get_secret_value() if net.proxy else None,
+            connect_timeout_s=net.connect_timeout_s,
+            read_timeout_s=net.read_timeout_s,
+            max_body_bytes=int(net.max_body_bytes),
+            connections_per_host=mine.concurrency,
+        )
+        self._clients[name] = HttpClient(name, config)
+        tools = Tools(
+            http=self._clients[name],
+            governors=self._governors(spec, mine, hosts),
+            clock=ServerClock(self._clock),
+            system=self._clock,
+            hosts=hosts,
+            scratch=self._scratch,
+            retry=RetryPolicy(budget_s=net.retry_for_s),
+        )
+        return build(name, tools)
+
+    def _governors(
+        self, spec: ExchangeSpec, mine: ExchangeSettings, hosts: Mapping[str, str]
+    ) -> dict[str, Governor]:
+        """Return a governor per host role; roles on one host share one budget file."""
+        folder = self._settings.state_dir / "budget"
+        made: dict[str, Governor] = {}
+        for role, facts in spec.quotas.items():
+            key = f"{spec.name}-{role}-{urlsplit(hosts[role]).netloc}".replace(":", "_")
+            quotas = [Quota.of(fact) for fact in facts]
+            state = SharedState(folder / f"{key}.budget")
+            made[role] = Governor(key, quotas, state, share=mine.budget, clock=self._clock)
+        return made
+
+
+def hosts_of(spec: ExchangeSpec, mine: ExchangeSettings, sim: str | None) -> dict[str, str]:
+    """Return the base URL of every host role.
+
+    A URL in the settings beats the simulator, which beats the environment, which beats mainnet.
+
+    Raises:
+        BadSetting: the environment is none the exchange has.
+    """
+    hosts = dict(spec.hosts)
+    if mine.environment != "mainnet":
+        if mine.environment not in spec.environments:
+            known = ", ".join(["mainnet", *spec.environments])
+            raise BadSetting(
+                f"exchanges.{spec.name}.environment", "settings", f"known here: {known}"
+            )
+        hosts.update(spec.environments[mine.environment])
+    if sim is not None:
+        hosts = dict.fromkeys(hosts, f"{sim.rstrip('/')}/{spec.name}")
+    for role in hosts:
+        url = mine.archive_url if role == ARCHIVE_ROLE else mine.rest_url
+        if role == "linear" and mine.linear_url is not None:
+            url = mine.linear_url
+        if url is not None:
+            hosts[role] = url.rstrip("/")
+    return hosts
+
+
+class Platform:
+    """Everything a command or a program needs, opened and closed as one."""
+
+    def __init__(self, settings: Settings, *, create: bool = True) -> None:
+        self.settings = settings
+        self.clock: Clock = SystemClock()
+        self.store: Store
+        self.connectors: Connectors
+        self.loader: CryptoDataLoader
+        self._create = create
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            scratch = await asyncio.to_thread(
+                stack.enter_context, tempfile.TemporaryDirectory(prefix="zvtc-")
+            )
+            self.store = await open_store(
+                self.settings.store, self.settings.state_dir, create=self._create
+            )
+            stack.push_async_callback(self.store.close)
+            self.connectors = Connectors(self.settings, self.clock, Path(scratch))
+            stack.push_async_callback(self.connectors.close)
+            load = self.settings.load
+            self.loader = CryptoDataLoader(
+                self.store,
+                self.connectors,
+                self.clock,
+                LoaderConfig(
+                    parallel_series=load.parallel_series,
+                    archive=load.archive,
+                    chunk_rows=load.commit_rows,
+                ),
+            )
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._stack.aclose()
