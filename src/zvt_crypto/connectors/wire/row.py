@@ -27,8 +27,6 @@ from zvt_crypto.connectors.wire.number import (
 from zvt_crypto.connectors.wire.page import Page, cut, reject
 from zvt_crypto.core.errors import MalformedPayload
 
-_COMMA: Final = ord(",")
-
 _decode_cells: Final = msgspec.json.Decoder(list[list[msgspec.Raw]]).decode
 
 
@@ -55,32 +53,37 @@ def rows_to_columns(
 
 
 class _Shape(NamedTuple):
-    """Where the tokens of a row stand, learned from its first one."""
+    """Where the tokens of a row stand, learned from its first one; one entry per column."""
 
-    width: int
-    picks: npt.NDArray[np.intp]
-    lead: npt.NDArray[np.int64]
-    trail: npt.NDArray[np.int64]
+    wanted: npt.NDArray[np.bool_]
+    lead: Ints
+    trail: Ints
     before: npt.NDArray[np.uint8]
     after: npt.NDArray[np.uint8]
+
+
+class _Tokens(NamedTuple):
+    """First and last position of every cell, row by row."""
+
+    starts: Ints
+    ends: Ints
+    wanted: npt.NDArray[np.bool_]
 
 
 def _shape(first: bytes, names: Sequence[str | None]) -> _Shape | None:
     tokens = first.split(b",")
     width = len(tokens)
-    picks = [i for i, name in enumerate(names) if name is not None]
-    if width < len(names) or not picks:
+    if width < len(names):
         return None
     quoted = [token[:1] == b'"' for token in tokens]
     before = [b'"' if q else b"[" if i == 0 else b"," for i, q in enumerate(quoted)]
     after = [b'"' if q else b"]" if i == width - 1 else b"," for i, q in enumerate(quoted)]
     return _Shape(
-        width,
-        np.array(picks),
-        np.array([1 + quoted[i] + (i == 0) for i in picks]),
-        np.array([quoted[i] + (i == width - 1) for i in picks]),
-        np.frombuffer(b"".join(before[i] for i in picks), np.uint8),
-        np.frombuffer(b"".join(after[i] for i in picks), np.uint8),
+        np.array([i < len(names) and names[i] is not None for i in range(width)]),
+        np.array([1 + q + (i == 0) for i, q in enumerate(quoted)]),
+        np.array([q + (i == width - 1) for i, q in enumerate(quoted)]),
+        np.frombuffer(b"".join(before), np.uint8),
+        np.frombuffer(b"".join(after), np.uint8),
     )
 
 
@@ -89,33 +92,34 @@ def _fast_rows(body: bytes, names: Sequence[str | None]) -> Page | None:
     # An exponent would upset what `suspects` knows of a number by its length.
     plain = body.startswith(b"[[") and body.endswith(b"]]") and b"e" not in body
     tokens = _find_tokens(body, names) if plain and b"E" not in body else None
-    values = None if tokens is None else _read_tokens(body, *tokens)
+    values = None if tokens is None else _read_tokens(body, tokens)
     if tokens is None or values is None:
         return None
-    columns: dict[str, Any] = dict(
-        zip((name for name in names if name is not None), values, strict=True)
-    )
+    picked = (name for name in names if name is not None)
+    columns: dict[str, Any] = dict(zip(picked, values, strict=True))
     if not all(all_whole(columns[name]) for name in WHOLE.intersection(columns)):
         return None
-    return Page(columns, precision_loss=_count_lost(body, *tokens, values))
+    return Page(columns, precision_loss=_count_lost(body, tokens, values))
 
 
-def _find_tokens(body: bytes, names: Sequence[str | None]) -> tuple[Ints, Ints] | None:
-    """Return first and last position of every wanted token, row by row; None if in doubt."""
+def _find_tokens(body: bytes, names: Sequence[str | None]) -> _Tokens | None:
+    """Return where the cells are; None if anything about their surroundings is in doubt."""
     shape = _shape(body[2 : body.index(b"]")], names)
     if shape is None:
         return None
+    width = len(shape.lead)
     chars = np.frombuffer(body, np.uint8)
-    commas = np.flatnonzero(chars == _COMMA)
-    rows, rest = divmod(len(commas) + 1, shape.width)
-    if rest or body.count(b"[") != rows + 1 or body.count(b"]") != rows + 1:
+    commas = np.flatnonzero(chars == ord(","))
+    rows, rest = divmod(len(commas) + 1, width)
+    brackets = (np.count_nonzero(chars == ord("[")), np.count_nonzero(chars == ord("]")))
+    if rest or brackets != (rows + 1, rows + 1):
         return None
     # The outer brackets play the part of the comma before the first and after the last row.
     bounds = np.empty(len(commas) + 2, np.int64)
     bounds[0], bounds[1:-1], bounds[-1] = 0, commas, len(body) - 1
-    starts = bounds[:-1].reshape(rows, shape.width)[:, shape.picks] + shape.lead
-    ends = bounds[1:].reshape(rows, shape.width)[:, shape.picks] - shape.trail
-    edges = bounds[:: shape.width]
+    starts = bounds[:-1].reshape(rows, width) + shape.lead
+    ends = bounds[1:].reshape(rows, width) - shape.trail
+    edges = bounds[::width]
     proven = (
         (chars[edges[:-1] + 1] == ord("[")).all()
         and (chars[edges[1:] - 1] == ord("]")).all()
@@ -123,37 +127,45 @@ def _find_tokens(body: bytes, names: Sequence[str | None]) -> tuple[Ints, Ints] 
         and (chars.take(starts - 1) == shape.before).all()
         and (chars.take(ends) == shape.after).all()
     )
-    return (starts, ends) if proven else None
+    return _Tokens(starts, ends, shape.wanted) if proven else None
 
 
-def _count_lost(body: bytes, starts: Ints, ends: Ints, values: Floats) -> int:
-    lengths = ends - starts
-    if int(lengths.max()) <= SAFE_DIGITS:
-        return 0
-    marked = np.flatnonzero(suspects(values.T.ravel(), lengths.ravel()))
-    first, last = starts.ravel()[marked].tolist(), ends.ravel()[marked].tolist()
-    return sum(is_lost(body[a:b].decode()) for a, b in zip(first, last, strict=True))
-
-
-def _read_tokens(body: bytes, starts: Ints, ends: Ints) -> Floats | None:
-    """Return the numbers between `starts` and `ends`, column by column; None if one is none."""
-    count = starts.size
-    offsets = np.empty((count, 2), np.int32)
-    offsets[:, 0], offsets[:, 1] = starts.ravel(), ends.ravel()
-    # One Arrow string per token and one null per stretch between two tokens: nothing is copied.
-    slots = 2 * count - 1
-    valid = np.full((slots + 7) // 8, 0b01010101, np.uint8)
+def _read_tokens(body: bytes, tokens: _Tokens) -> Floats | None:
+    """Return the wanted numbers, one row per column; None if one of them is no number."""
+    rows, width = tokens.starts.shape
+    offsets = np.empty((rows, width, 2), np.int32)
+    offsets[:, :, 0], offsets[:, :, 1] = tokens.starts, tokens.ends
+    # Arrow sees a string per wanted cell, and a null per other cell and per stretch between two
+    # cells, which it does not read: nothing is copied.
+    slots = offsets.size - 1
+    valid = np.zeros((rows, width, 2), bool)
+    valid[:, :, 0] = tokens.wanted
+    bits = np.packbits(valid, bitorder="little")
     texts = pa.Array.from_buffers(
-        pa.string(), slots, [pa.py_buffer(valid), pa.py_buffer(offsets), pa.py_buffer(body)]
+        pa.string(), slots, [pa.py_buffer(bits), pa.py_buffer(offsets), pa.py_buffer(body)]
     )
     try:
         numbers = texts.cast(pa.float64())
     except pa.ArrowInvalid:
         return None
-    values: Floats = np.frombuffer(numbers.buffers()[1], np.float64, slots)[::2]
-    if not np.isfinite(values).all():
-        return None
-    return np.ascontiguousarray(values.reshape(starts.shape).T)
+    slot_values: Floats = np.frombuffer(numbers.buffers()[1], np.float64, slots)
+    cells = np.flatnonzero(tokens.wanted)
+    values = np.empty((len(cells), rows))
+    for out, cell in zip(values, cells.tolist(), strict=True):
+        out[:] = slot_values[2 * cell :: 2 * width]
+    return values if np.isfinite(values).all() else None
+
+
+def _count_lost(body: bytes, tokens: _Tokens, values: Floats) -> int:
+    lengths = (tokens.ends - tokens.starts)[:, tokens.wanted].T
+    columns, rows = np.nonzero(lengths > SAFE_DIGITS)
+    if len(rows) == 0:
+        return 0
+    marked = suspects(values[columns, rows], lengths[columns, rows])
+    cells = np.flatnonzero(tokens.wanted)[columns[marked]]
+    first, last = tokens.starts[rows[marked], cells], tokens.ends[rows[marked], cells]
+    pairs = zip(first.tolist(), last.tolist(), strict=True)
+    return sum(is_lost(body[a:b].decode()) for a, b in pairs)
 
 
 def _strict_rows(body: bytes, names: Sequence[str | None], exchange: str, what: str) -> Page:
