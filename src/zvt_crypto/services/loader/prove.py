@@ -2,8 +2,11 @@
 
 An answer without a row is no proof that there is none: pages come cut short, late or from a
 stale cache. A second answer proves a hole empty only if it returns every row already known in the
-range it was asked for; the question is therefore widened to the known neighbours of the hole.
-An answer that lacks known rows proves nothing, and the question is narrowed and put again.
+range it was asked for, and rows on both sides of the hole: a page cut anywhere shows. The
+question is therefore widened to the known neighbours of the hole, and past the window where it
+has none. At the very ends of a market there is nothing beyond; there an answer counts only
+when it comes several times, with as many known rows as one page holds. An answer that lacks known
+rows proves nothing, and the question is narrowed and put again.
 """
 
 from collections.abc import Sequence
@@ -20,8 +23,8 @@ from zvt_crypto.services.loader.strategy import Answer, Strategy, Suspect, cut
 
 # Questions put again for one window before its rest is left `missing`.
 _MAX_ASKS = 24
-# Without a known neighbour nothing shows that an empty answer is whole: ask more often.
-_BLIND_ASKS = 2
+# Without rows on both sides nothing shows that an answer is whole: it has to come this often.
+_BLIND_ASKS = 3
 
 
 @dataclass(slots=True)
@@ -93,33 +96,39 @@ def _groups(suspects: Sequence[Suspect], asks: int) -> list[list[Suspect]]:
 
 
 async def _ask_again(strategy: Strategy, result: Proven, group: Sequence[Suspect]) -> bool:
-    """Ask about `group` once; return whether the answer proves that nothing is absent there."""
-    wide = _bracket(result.table, result.window, group)
+    """Ask about `group`; return whether the answers prove that nothing is absent there."""
+    wide = _question(strategy, result, group)
     known = cut(result.table, wide)
-    blind = known.num_rows == 0
-    for _ in range(_BLIND_ASKS if blind else 1):
+    for _ in range(_BLIND_ASKS):
         answer = await strategy.ask(wide)
         result.requests += answer.requests
         result.body_bytes += answer.body_bytes
         _add_rejected(result, answer.rejected)
         before = result.table.num_rows
-        result.table = strategy.merge(result.table, answer.table)
+        result.table = strategy.merge(result.table, cut(answer.table, result.window))
         if result.table.num_rows > before or not strategy.holds_all(known, answer.table):
             return False
+        times = times_of(answer.table)
+        start, end = group[0].range.start, group[-1].range.end
+        # An id jump holds its neighbours itself; a grid hole lies strictly between them.
+        if len(times) and times[0] <= start and times[-1] >= end - 1:
+            return True
     return True
 
 
-def _bracket(table: pa.Table, window: Range, group: Sequence[Suspect]) -> Range:
-    """Return the range of `group` widened to the known rows next to it, inside the window."""
+def _question(strategy: Strategy, result: Proven, group: Sequence[Suspect]) -> Range:
+    """Return the range of `group` widened to rows on both sides, in one page."""
     start, end = group[0].range.start, group[-1].range.end
-    times = times_of(table)
+    times = times_of(result.table)
     left = int(np.searchsorted(times, start)) - 1
     right = int(np.searchsorted(times, end))
+    if left >= 0 and right < len(times):
+        return Range(int(times[left]), int(times[right]) + 1)
+    room = max(0, strategy.page_span(start) - (end - start)) // 2
+    wide = Range(start - room, end + room)
     if left >= 0:
-        start = int(times[left])
-    if right < len(times):
-        end = int(times[right]) + 1
-    return Range(max(start, window.start), min(end, window.end))
+        wide = Range(min(int(times[left]), max(wide.start, result.window.start)), wide.end)
+    return strategy.on_grid(wide)
 
 
 def _bad_slots(strategy: Strategy, result: Proven) -> list[Range]:

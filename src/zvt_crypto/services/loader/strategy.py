@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -23,6 +24,10 @@ from zvt_crypto.core.validation import (
     validate_trades,
 )
 from zvt_crypto.ports.connector import Connector, Fetched
+
+# Farther than any page reaches: to learn the width of one.
+_FAR_US: Final = 400 * US_PER_DAY
+_FAR_CANDLES: Final = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,15 @@ class Strategy(ABC):
     def windows(self, asked: Range) -> list[Range]:
         """Return `asked` in parts that one question answers each."""
         return self.connector.windows(self.instrument, self.kind, self.interval, asked)
+
+    def page_span(self, start: int) -> int:
+        """Return the longest time from `start` that one question may ask for."""
+        first = self.windows(Range(start, start + _FAR_US))[0]
+        return first.end - first.start
+
+    def on_grid(self, wide: Range) -> Range:
+        """Return `wide` with bounds where rows can be."""
+        return wide
 
     @abstractmethod
     async def ask(self, window: Range) -> Answer:
@@ -121,6 +135,16 @@ class CandleStrategy(Strategy):
     def interval(self) -> Interval:
         """Return the interval."""
         return self._interval
+
+    def page_span(self, start: int) -> int:
+        """Return the width of a page of candles."""
+        far = self._interval.shift(self._interval.floor(start), _FAR_CANDLES)
+        first = self.windows(Range(start, far))[0]
+        return first.end - first.start
+
+    def on_grid(self, wide: Range) -> Range:
+        """Return the opens in `wide`."""
+        return Range(self._interval.ceil(wide.start), self._interval.ceil(wide.end))
 
     async def ask(self, window: Range) -> Answer:
         """Ask for the candles that open in `window`."""

@@ -1,0 +1,200 @@
+"""A market and an exchange to load from, small enough to be obviously right."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from zvt_crypto.core.errors import CryptoError
+from zvt_crypto.core.instrument import Instrument, Market
+from zvt_crypto.core.interval import Interval
+from zvt_crypto.core.ranges import Range, split
+from zvt_crypto.core.schema import CANDLES, FUNDING, TRADES, empty_table
+from zvt_crypto.core.series import Kind
+from zvt_crypto.ports.connector import ArchiveFile, Cost, Fetched
+from zvt_crypto.services.loader import CryptoDataLoader, LoaderConfig
+from zvt_crypto.store.memory.memory import MemoryStore
+
+HOUR = 3_600_000_000
+PAGE_ROWS = 10
+
+Mangle = Callable[[int, Range, pa.Table], pa.Table]
+
+
+@dataclass
+class FakeExchange:
+    """Serves one candle table (and trades, funding) as pages; `mangle` spoils chosen answers."""
+
+    exchange: str = "binance"
+    candles: pa.Table = field(default_factory=lambda: empty_table(Kind.CANDLES))
+    trades: pa.Table = field(default_factory=lambda: empty_table(Kind.TRADES))
+    funding: pa.Table = field(default_factory=lambda: empty_table(Kind.FUNDING))
+    now_us: int = 0
+    native: tuple[Interval, ...] = tuple(Interval)
+    mangle: Mangle | None = None
+    error: Callable[[int], CryptoError | None] | None = None
+    asked: list[Range] = field(default_factory=list[Range])
+
+    async def instruments(self) -> list[Instrument]:
+        return [
+            Instrument(
+                exchange=self.exchange,
+                symbol=symbol,
+                native=symbol.replace("-", ""),
+                base="BTC",
+                quote="USDT",
+                settle="USDT" if symbol.endswith("PERP") else None,
+                market=Market.LINEAR if symbol.endswith("PERP") else Market.SPOT,
+            )
+            for symbol in ("BTC-USDT", "BTC-USDT-PERP")
+        ]
+
+    async def sync_clock(self) -> int:
+        return self.now_us
+
+    async def server_time(self) -> int:
+        return self.now_us
+
+    def source_interval(self, instrument: Instrument, interval: Interval) -> Interval:
+        del instrument
+        if interval in self.native:
+            return interval
+        return max((i for i in self.native if i.divides(interval)), key=lambda i: i.nominal_us)
+
+    async def first_candle(self, instrument: Instrument, interval: Interval) -> int | None:
+        del instrument
+        times = self.candles["timestamp"].cast(pa.int64())
+        return interval.floor(times[0].as_py()) if len(times) else None
+
+    def reach(self, instrument: Instrument, kind: Kind, now_us: int) -> int:
+        del instrument, kind, now_us
+        return 0
+
+    def windows(
+        self, instrument: Instrument, kind: Kind, interval: Interval | None, asked: Range
+    ) -> list[Range]:
+        del instrument, kind
+        return list(split(asked, PAGE_ROWS * (interval.nominal_us if interval else HOUR)))
+
+    async def fetch_candles(
+        self, instrument: Instrument, interval: Interval, window: Range
+    ) -> Fetched:
+        del instrument, interval
+        return await self._answer(self.candles, window)
+
+    async def fetch_trades(self, instrument: Instrument, window: Range) -> AsyncIterator[Fetched]:
+        del instrument
+        yield await self._answer(self.trades, window)
+
+    async def fetch_funding(self, instrument: Instrument, window: Range) -> Fetched:
+        del instrument
+        return await self._answer(self.funding, window)
+
+    async def archives(
+        self, instrument: Instrument, kind: Kind, interval: Interval | None, asked: Range
+    ) -> list[ArchiveFile]:
+        del instrument, kind, interval, asked
+        return []
+
+    def cost(
+        self, instrument: Instrument, kind: Kind, interval: Interval | None, windows: int
+    ) -> Cost:
+        del instrument, kind, interval
+        return Cost(requests=windows, weight=2 * windows, seconds=0.0, body_bytes=0)
+
+    async def _answer(self, table: pa.Table, window: Range) -> Fetched:
+        await asyncio.sleep(0)
+        number = len(self.asked)
+        self.asked.append(window)
+        if self.error is not None and (error := self.error(number)) is not None:
+            raise error
+        times = np.asarray(table["timestamp"].cast(pa.int64()))
+        inside = table.filter(pa.array((times >= window.start) & (times < window.end)))
+        if self.mangle is not None:
+            inside = self.mangle(number, window, inside)
+        return Fetched(asked=window, table=inside)
+
+
+class FakeClock:
+    def __init__(self, now_us: int) -> None:
+        self.at = now_us
+
+    def now_us(self) -> int:
+        return self.at
+
+    def monotonic_s(self) -> float:
+        return self.at / 1e6
+
+    async def sleep(self, seconds: float) -> None:
+        del seconds
+
+
+def candle_table(times: Sequence[int]) -> pa.Table:
+    at = np.asarray(times, dtype=np.int64)
+    price = 100.0 + at // HOUR % 7
+    return pa.table(
+        [
+            pa.array(at, pa.int64()).cast(CANDLES.field(0).type),
+            price,
+            price + 1,
+            price - 1,
+            price + 0.5,
+            np.full(len(at), 2.0),
+            np.full(len(at), 200.0),
+            np.full(len(at), 3),
+            np.full(len(at), 1.0),
+        ],
+        schema=CANDLES,
+    )
+
+
+def trade_table(times: Sequence[int], ids: Sequence[int]) -> pa.Table:
+    rows = len(times)
+    return pa.table(
+        [
+            pa.array(times, pa.int64()).cast(TRADES.field(0).type),
+            [str(i) for i in ids],
+            np.full(rows, 100.0),
+            np.full(rows, 0.5),
+            ["buy"] * rows,
+            np.full(rows, 1),
+        ],
+        schema=TRADES,
+    )
+
+
+def funding_table(times: Sequence[int]) -> pa.Table:
+    rows = len(times)
+    return pa.table(
+        [
+            pa.array(times, pa.int64()).cast(FUNDING.field(0).type),
+            np.full(rows, 1e-4),
+            pa.nulls(rows, pa.float64()),
+            pa.nulls(rows, pa.float64()),
+        ],
+        schema=FUNDING,
+    )
+
+
+@dataclass
+class World:
+    exchange: FakeExchange
+    store: MemoryStore
+    loader: CryptoDataLoader
+
+
+@pytest.fixture
+def world() -> World:
+    start = 472_224 * HOUR  # 2023-11-15
+    now = start + 200 * HOUR
+    exchange = FakeExchange(
+        candles=candle_table([start + i * HOUR for i in range(100)]), now_us=now
+    )
+    store = MemoryStore()
+    loader = CryptoDataLoader(
+        store, {"binance": exchange}, FakeClock(now), LoaderConfig(chunk_windows=3)
+    )
+    return World(exchange, store, loader)
