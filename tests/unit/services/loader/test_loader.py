@@ -1,13 +1,19 @@
 """What the loader promises, on a market it can check by hand."""
 
-import importlib.util
 import random
-import sys
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from loader_world import (
+    HOUR,
+    START,
+    World,
+    candle_table,
+    funding_table,
+    make_world,
+    trade_table,
+)
 
 from zvt_crypto.core.errors import BadRange, NetworkFault, UnknownExchange, UnknownSymbol
 from zvt_crypto.core.interval import Interval
@@ -16,18 +22,12 @@ from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.series import Kind, candle_series
 from zvt_crypto.services.loader import LoadRequest
 
-_spec = importlib.util.spec_from_file_location(
-    "loader_fakes", Path(__file__).with_name("conftest.py")
-)
-assert _spec is not None
-assert _spec.loader is not None
-fakes = importlib.util.module_from_spec(_spec)
-sys.modules["loader_fakes"] = fakes
-_spec.loader.exec_module(fakes)
-
-HOUR = fakes.HOUR
-START = 472_224 * HOUR
 HOURS = candle_series("binance", "BTC-USDT", Interval.H1)
+
+
+@pytest.fixture
+def world() -> World:
+    return make_world()
 
 
 def hours(start: int = 0, end: int = 100, symbol: str = "BTC-USDT") -> LoadRequest:
@@ -36,13 +36,13 @@ def hours(start: int = 0, end: int = 100, symbol: str = "BTC-USDT") -> LoadReque
     )
 
 
-def drop(world, *indices: int) -> None:
+def drop(world: World, *indices: int) -> None:
     times = np.asarray(world.exchange.candles["timestamp"].cast(pa.int64()))
     gone = [START + i * HOUR for i in indices]
     world.exchange.candles = world.exchange.candles.filter(pa.array(~np.isin(times, gone)))
 
 
-async def test_a_load_stores_every_row_and_a_second_one_asks_nothing(world):
+async def test_a_load_stores_every_row_and_a_second_one_asks_nothing(world: World) -> None:
     # when the range is loaded twice
     first = await world.loader.load([hours()])
     asked = len(world.exchange.asked)
@@ -58,7 +58,7 @@ async def test_a_load_stores_every_row_and_a_second_one_asks_nothing(world):
     assert len(world.exchange.asked) == asked
 
 
-async def test_a_hole_the_exchange_confirms_is_empty_with_exactly_its_bounds(world):
+async def test_a_hole_the_exchange_confirms_is_empty_with_exactly_its_bounds(world: World) -> None:
     drop(world, 15, 16, 40, 99)
 
     report = (await world.loader.load([hours()])).series[0]
@@ -73,12 +73,12 @@ async def test_a_hole_the_exchange_confirms_is_empty_with_exactly_its_bounds(wor
 
 
 @pytest.mark.parametrize("seed", range(12))
-async def test_truncated_pages_lose_no_row_and_prove_no_hole(world, seed):
+async def test_truncated_pages_lose_no_row_and_prove_no_hole(world: World, seed: int) -> None:
     # given an exchange that cuts a third of its answers short, with real holes besides
     drop(world, 3, 50, 51, 52, 77)
     rng = random.Random(seed)
 
-    def cut_short(number, window, table):
+    def cut_short(_n: int, _w: Range, table: pa.Table) -> pa.Table:
         return table.slice(0, table.num_rows // 2) if rng.random() < 0.33 else table
 
     world.exchange.mangle = cut_short
@@ -105,10 +105,10 @@ async def test_truncated_pages_lose_no_row_and_prove_no_hole(world, seed):
         assert held == truth
 
 
-async def test_candles_that_appear_on_the_second_question_are_stored(world):
+async def test_candles_that_appear_on_the_second_question_are_stored(world: World) -> None:
     late = START + 20 * HOUR
 
-    def hide_once(number, window, table):
+    def hide_once(number: int, _: Range, table: pa.Table) -> pa.Table:
         times = np.asarray(table["timestamp"].cast(pa.int64()))
         return table.filter(pa.array(times != late)) if number < 3 else table
 
@@ -120,7 +120,9 @@ async def test_candles_that_appear_on_the_second_question_are_stored(world):
     assert report.is_complete
 
 
-async def test_an_exchange_that_goes_away_leaves_the_rest_missing_and_the_done_kept(world):
+async def test_an_exchange_that_goes_away_leaves_the_rest_missing_and_the_done_kept(
+    world: World,
+) -> None:
     world.exchange.error = lambda n: NetworkFault("binance", "reset") if n >= 4 else None
 
     report = (await world.loader.load([hours()])).series[0]
@@ -140,26 +142,26 @@ async def test_an_exchange_that_goes_away_leaves_the_rest_missing_and_the_done_k
     assert all(a.overlap(d).is_empty for a in world.exchange.asked for d in done)
 
 
-async def test_only_closed_candles_are_asked_for(world):
+async def test_only_closed_candles_are_asked_for(world: World) -> None:
     world.exchange.now_us = START + 50 * HOUR + HOUR // 2
-    world.loader.clock.at = world.exchange.now_us
+    world.clock.at = world.exchange.now_us
 
     report = (
         await world.loader.load(
             [LoadRequest("binance", "BTC-USDT", Kind.CANDLES, Interval.H1, START)]
         )
-    ).series[0]  # noqa: E501
+    ).series[0]
 
     assert report.asked == Range(START, START + 50 * HOUR)
 
 
-async def test_weeks_are_made_from_days_where_the_exchange_has_none(world):
+async def test_weeks_are_made_from_days_where_the_exchange_has_none(world: World) -> None:
     day = 24 * HOUR
     monday = Interval.W1.floor(START)
     world.exchange.native = (Interval.D1,)
-    world.exchange.candles = fakes.candle_table([monday + i * day for i in range(28) if i != 9])
+    world.exchange.candles = candle_table([monday + i * day for i in range(28) if i != 9])
     world.exchange.now_us = monday + 40 * day
-    world.loader.clock.at = world.exchange.now_us
+    world.clock.at = world.exchange.now_us
 
     report = await world.loader.load(
         [LoadRequest("binance", "BTC-USDT", Kind.CANDLES, Interval.W1, monday, monday + 28 * day)]
@@ -171,11 +173,11 @@ async def test_weeks_are_made_from_days_where_the_exchange_has_none(world):
     assert report.is_complete
 
 
-async def test_lost_trades_show_as_a_jump_of_ids_and_are_asked_for_again(world):
+async def test_lost_trades_show_as_a_jump_of_ids_and_are_asked_for_again(world: World) -> None:
     times = [START + i * HOUR // 4 for i in range(400)]
-    world.exchange.trades = fakes.trade_table(times, range(1000, 1400))
+    world.exchange.trades = trade_table(times, range(1000, 1400))
 
-    def lose(number, window, table):
+    def lose(number: int, _: Range, table: pa.Table) -> pa.Table:
         return pa.concat_tables([table.slice(0, 5), table.slice(8)]) if number < 3 else table
 
     world.exchange.mangle = lose
@@ -187,11 +189,11 @@ async def test_lost_trades_show_as_a_jump_of_ids_and_are_asked_for_again(world):
     assert report.series[0].rows_total == 400
 
 
-async def test_trades_lost_at_the_end_of_an_answer_are_found_at_the_seam(world):
+async def test_trades_lost_at_the_end_of_an_answer_are_found_at_the_seam(world: World) -> None:
     times = [START + i * HOUR // 4 for i in range(400)]
-    world.exchange.trades = fakes.trade_table(times, range(1000, 1400))
+    world.exchange.trades = trade_table(times, range(1000, 1400))
 
-    def lose_tail(number, window, table):
+    def lose_tail(number: int, _: Range, table: pa.Table) -> pa.Table:
         return table.slice(0, max(0, table.num_rows - 2)) if number == 2 else table
 
     world.exchange.mangle = lose_tail
@@ -203,11 +205,11 @@ async def test_trades_lost_at_the_end_of_an_answer_are_found_at_the_seam(world):
     assert report.is_complete
 
 
-async def test_a_pause_in_funding_is_asked_about_again(world):
+async def test_a_pause_in_funding_is_asked_about_again(world: World) -> None:
     times = [START + i * 8 * HOUR for i in range(30)]
-    world.exchange.funding = fakes.funding_table(times)
+    world.exchange.funding = funding_table(times)
 
-    def lose(number, window, table):
+    def lose(number: int, _: Range, table: pa.Table) -> pa.Table:
         return table.slice(0, 1) if number == 1 else table
 
     world.exchange.mangle = lose
@@ -219,7 +221,7 @@ async def test_a_pause_in_funding_is_asked_about_again(world):
     assert report.is_complete
 
 
-async def test_bad_input_is_refused_before_anything_is_asked(world):
+async def test_bad_input_is_refused_before_anything_is_asked(world: World) -> None:
     with pytest.raises(UnknownExchange, match="binance"):
         await world.loader.load([LoadRequest("binanse", "BTC-USDT")])
     with pytest.raises(UnknownSymbol, match="BTC-USDT"):
@@ -231,7 +233,7 @@ async def test_bad_input_is_refused_before_anything_is_asked(world):
     assert world.exchange.asked == []
 
 
-async def test_a_plan_counts_the_pages_that_are_owed(world):
+async def test_a_plan_counts_the_pages_that_are_owed(world: World) -> None:
     await world.loader.load([hours(0, 50)])
 
     plan = (await world.loader.plan([hours()]))[0]
@@ -241,7 +243,7 @@ async def test_a_plan_counts_the_pages_that_are_owed(world):
     assert plan.rows == 50
 
 
-async def test_repair_loads_what_the_ledger_calls_missing(world):
+async def test_repair_loads_what_the_ledger_calls_missing(world: World) -> None:
     world.exchange.error = lambda n: NetworkFault("binance", "reset") if n in {3, 4} else None
     await world.loader.load([hours()])
     world.exchange.error = None

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
-import pytest
 
 from zvt_crypto.core.errors import CryptoError
 from zvt_crypto.core.instrument import Instrument, Market
@@ -14,18 +13,20 @@ from zvt_crypto.core.interval import Interval
 from zvt_crypto.core.ranges import Range, split
 from zvt_crypto.core.schema import CANDLES, FUNDING, TRADES, empty_table
 from zvt_crypto.core.series import Kind
-from zvt_crypto.ports.connector import ArchiveFile, Cost, Fetched
+from zvt_crypto.ports.connector import ArchiveFile, Connector, Cost, Fetched
 from zvt_crypto.services.loader import CryptoDataLoader, LoaderConfig
 from zvt_crypto.store.memory.memory import MemoryStore
 
 HOUR = 3_600_000_000
+START = 472_224 * HOUR
+"""2023-11-15."""
 PAGE_ROWS = 10
 
 Mangle = Callable[[int, Range, pa.Table], pa.Table]
 
 
 @dataclass
-class FakeExchange:
+class FakeExchange(Connector):
     """Serves one candle table (and trades, funding) as pages; `mangle` spoils chosen answers."""
 
     exchange: str = "binance"
@@ -183,18 +184,18 @@ def funding_table(times: Sequence[int]) -> pa.Table:
 class World:
     exchange: FakeExchange
     store: MemoryStore
+    clock: FakeClock
     loader: CryptoDataLoader
 
 
-@pytest.fixture
-def world() -> World:
-    start = 472_224 * HOUR  # 2023-11-15
-    now = start + 200 * HOUR
+def make_world() -> World:
+    """Return a hundred hours of candles on an exchange, an empty store and a loader between."""
     exchange = FakeExchange(
-        candles=candle_table([start + i * HOUR for i in range(100)]), now_us=now
+        candles=candle_table([START + i * HOUR for i in range(100)]), now_us=START + 200 * HOUR
     )
     store = MemoryStore()
-    loader = CryptoDataLoader(
-        store, {"binance": exchange}, FakeClock(now), LoaderConfig(chunk_windows=3)
+    clock = FakeClock(START + 200 * HOUR)
+    config = LoaderConfig(chunk_windows=3)
+    return World(
+        exchange, store, clock, CryptoDataLoader(store, {"binance": exchange}, clock, config)
     )
-    return World(exchange, store, loader)
