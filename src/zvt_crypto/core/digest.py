@@ -13,7 +13,6 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 _U64 = npt.NDArray[np.uint64]
 
@@ -126,9 +125,10 @@ def _column_bits(column: pa.Array | pa.ChunkedArray) -> _U64:
 
 def _text_bits(column: pa.Array) -> _U64:
     """Return 64 bits per string, from its bytes eight at a time, without a loop over rows."""
+    column = column.cast(pa.large_string())
     if column.null_count:
         column = column.fill_null("\x00null")
-    data = pc.cast(pc.cast(column, pa.large_string()), pa.large_binary())
+    data = column.cast(pa.large_binary())
     rows = len(data)
     offsets = np.frombuffer(data.buffers()[1], dtype=np.int64)[data.offset : data.offset + rows + 1]
     raw = data.buffers()[2]

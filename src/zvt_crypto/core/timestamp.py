@@ -10,10 +10,11 @@ import numpy.typing as npt
 # Numpy's integers are no `int`, but have an index.
 Moment: TypeAlias = str | SupportsIndex | dt.datetime | dt.date
 
-# Upper ends of the magnitudes: year 5138 in seconds, milliseconds and microseconds.
+# Upper ends of the magnitudes: year 5138 in each unit.
 _SECONDS_BELOW: Final = 10**11
 _MILLIS_BELOW: Final = 10**14
 _MICROS_BELOW: Final = 10**17
+_NANOS_BELOW: Final = 10**20
 
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _ONE_US: Final = dt.timedelta(microseconds=1)
@@ -55,7 +56,9 @@ def int_to_us(value: int) -> int:
         return value * 1_000
     if size < _MICROS_BELOW:
         return value
-    return value // 1_000
+    if size < _NANOS_BELOW:
+        return value // 1_000
+    raise ValueError(f"not a time: {value!r}")
 
 
 def ints_to_us(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

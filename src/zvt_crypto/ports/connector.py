@@ -147,3 +147,6 @@ class Connector(Protocol):
     async def open_interest(self, instrument: Instrument) -> OpenInterest:
         """Return the open interest of a perpetual."""
         ...
+
+
+__all__ = ["ArchiveFile", "Connector", "Cost", "Fetched", "Rejected"]
