@@ -13,6 +13,7 @@ from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.series import Kind, Series
 
 ArchivePolicy = Literal["auto", "always", "never"]
+ConfirmPolicy = Literal["holes", "rows"]
 
 
 class LoadRequest(msgspec.Struct, frozen=True):
@@ -40,6 +41,8 @@ class LoaderConfig:
         chunk_windows: pages fetched between two commits; a kill loses at most these.
         chunk_rows: rows after which a commit happens in any case; bounds memory.
         archives_at_once: bulk files in flight for each series.
+        confirm: what is asked twice: holes only, or every row. Twice the requests guard against
+            an exchange that answers wrong values for a while.
     """
 
     parallel_series: int = 8
@@ -48,6 +51,7 @@ class LoaderConfig:
     chunk_windows: int = 48
     chunk_rows: int = 500_000
     archives_at_once: int = 2
+    confirm: ConfirmPolicy = "holes"
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ from zvt_crypto.core.errors import (
     ArchiveAbsent,
     CryptoError,
     DataError,
+    MalformedPayload,
     NetworkFault,
     ServerFault,
 )
@@ -32,6 +33,8 @@ log = logging.getLogger(__name__)
 
 # An archive file that is absent this long after its day will not come any more.
 _ARCHIVE_DUE_US = 10 * US_PER_DAY
+# Answers to one question before an exchange that changes its mind is given up.
+_MOST_ANSWERS = 6
 
 
 @dataclass(slots=True)
@@ -198,8 +201,7 @@ class SeriesWork:
                 if errors:  # the exchange is not answering: do not queue up for another try
                     return
                 try:
-                    answer = await self.strategy.ask(window)
-                    self._count(answer.requests, answer.body_bytes)
+                    answer = await self._ask(window)
                     result = await prove(self.strategy, window, answer)
                 except CryptoError as e:
                     errors.append(e)
@@ -224,6 +226,19 @@ class SeriesWork:
                 result = await prove(self.strategy, gap, Answer(known, (), 0, 0))
             self._count(result.requests, result.body_bytes)
             await self._commit_proven([result], self.source)
+
+    async def _ask(self, window: Range) -> Answer:
+        """Ask for a window; with `confirm = "rows"` until two answers running agree."""
+        answer = await self.strategy.ask(window)
+        self._count(answer.requests, answer.body_bytes)
+        if self.config.confirm == "holes":
+            return answer
+        for _ in range(_MOST_ANSWERS):
+            before, answer = answer, await self.strategy.ask(window)
+            self._count(answer.requests, answer.body_bytes)
+            if before.table.equals(answer.table):
+                return answer
+        raise MalformedPayload(self.series.exchange, str(self.series), "answers never agree")
 
     # -- commits --------------------------------------------------------------------------------
 

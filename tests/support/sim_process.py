@@ -1,0 +1,65 @@
+"""The simulator as a process of its own, as users run it."""
+
+import json
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+READY_WITHIN_S = 60
+
+
+@dataclass(frozen=True)
+class Sim:
+    """A running simulator."""
+
+    url: str
+    pid: int
+
+    def get(self, path: str) -> Any:
+        """Return the JSON at `path`."""
+        with urllib.request.urlopen(f"{self.url}{path}", timeout=30) as reply:
+            return json.load(reply)
+
+    def send(self, method: str, path: str, body: object = None) -> Any:
+        """Send JSON and return the JSON answered."""
+        data = json.dumps(body).encode() if body is not None else b""
+        request = urllib.request.Request(f"{self.url}{path}", data=data, method=method)
+        request.add_header("Content-Type", "application/json")
+        with urllib.request.urlopen(request, timeout=30) as reply:
+            text = reply.read()
+        return json.loads(text) if text else None
+
+    def stats(self, exchange: str) -> Mapping[str, Any]:
+        """Return what the simulator counted for one exchange."""
+        return self.get("/_stats").get(exchange, {})
+
+
+@contextmanager
+def simulator(*options: str, seed: int = 7) -> Iterator[Sim]:
+    """Run a simulator on a free port until the block ends."""
+    command: Sequence[str] = [
+        sys.executable,
+        "-m",
+        "zvt_crypto.simulator",
+        "--port",
+        "0",
+        "--seed",
+        str(seed),
+        *options,
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            ready = json.loads(process.stdout.readline())
+            yield Sim(ready["url"], process.pid)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
