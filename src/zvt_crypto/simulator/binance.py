@@ -1,0 +1,630 @@
+"""Binance in a box: spot `/api/v3`, USD-M perpetuals `/fapi`, and an empty coin-margined market.
+
+What it reproduces: candles with both bounds inclusive on the open, oldest first from `startTime`,
+newest without it, the running candle last, flat candles in quiet minutes; page limits 1000 and
+1500; trades by id and by time, of perpetuals for 48 hours and windows under an hour only;
+funding with a few milliseconds of jitter; spot and perpetual sharing one id; both dialects of
+filters; weights, the used-weight header, 429 and 418; the error bodies of bad parameters.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Final
+
+import numpy as np
+
+from zvt_crypto.core.interval import US_PER_DAY, US_PER_HOUR, US_PER_MINUTE, US_PER_S
+from zvt_crypto.simulator import bar as bars
+from zvt_crypto.simulator import binance_info, noise
+from zvt_crypto.simulator.bar import Bar
+from zvt_crypto.simulator.binance_limits import WeightGovernor
+from zvt_crypto.simulator.candle import CandleColumns
+from zvt_crypto.simulator.encode import (
+    Column,
+    Field,
+    Ints,
+    Number,
+    Text,
+    decimal_text,
+    encode_rows,
+    encode_values,
+)
+from zvt_crypto.simulator.instrument import ASSETS, Instrument, Kind
+from zvt_crypto.simulator.limits import FixedWindow
+from zvt_crypto.simulator.market import Funding, Trades
+from zvt_crypto.simulator.rows import END_OF_TIME, Layout, Page
+from zvt_crypto.simulator.serving import AGGREGATE, order_ends, order_starts
+from zvt_crypto.simulator.venue import (
+    Encoded,
+    Endpoint,
+    Refusal,
+    Reply,
+    Request,
+    Venue,
+    json_reply,
+    make_default,
+)
+from zvt_crypto.simulator.world import World
+
+MS: Final = 1_000
+
+INTERVALS: Final[dict[str, Bar]] = {
+    "1m": bars.MINUTES[1], "3m": bars.MINUTES[3], "5m": bars.MINUTES[5], "15m": bars.MINUTES[15],
+    "30m": bars.MINUTES[30], "1h": bars.MINUTES[60], "2h": bars.MINUTES[120],
+    "4h": bars.MINUTES[240], "6h": bars.MINUTES[360], "8h": bars.MINUTES[480],
+    "12h": bars.MINUTES[720], "1d": bars.DAY, "3d": Bar(3 * US_PER_DAY), "1w": bars.WEEK,
+    "1M": bars.MONTH,
+}  # fmt: skip
+_SPOT_INTERVALS: Final = {"1s": bars.SECOND} | INTERVALS
+_SPOT: Final = (Kind.SPOT,)
+_PERP: Final = (Kind.LINEAR,)
+_PERP_TRADES_REACH_US: Final = 48 * US_PER_HOUR
+_PERP_HISTORY_REACH_US: Final = 30 * US_PER_DAY
+_FUNDING_JITTER_MS: Final = 16
+_MARK_PRICE_SINCE_US: Final = 1_698_710_400_000_000  # older funding rows have no mark price
+_SPOT_DECIMALS: Final = 8
+_BOOK_DEPTHS: Final = (5, 10, 20, 50, 100, 500, 1000)
+
+
+class BinanceVenue(Venue):
+    """Binance spot and USD-M perpetuals."""
+
+    name = "binance"
+    hosts = frozenset(
+        "api.binance.com api1.binance.com api2.binance.com api3.binance.com api4.binance.com "
+        "api-gcp.binance.com data-api.binance.vision fapi.binance.com dapi.binance.com "
+        "data.binance.vision testnet.binance.vision demo-api.binance.com "
+        "demo-fapi.binance.com".split()
+    )
+    candle_layout: ClassVar[Layout] = Layout(times=(0, 6), prices=(1, 2, 3, 4), volume=5)
+    trade_layout: ClassVar[Layout] = Layout(times=("time",), prices=("price",), volume="qty")
+    funding_layout: ClassVar[Layout] = Layout(times=("fundingTime",), prices=("fundingRate",))
+    aggregate_layout: ClassVar[Layout] = Layout(times=("T",), prices=("p",), volume="q")
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        scale = world.scale.apply
+        self.spot_limit, self.perp_limit = scale(6_000), scale(2_400)
+        self.raw_limit = scale(300_000)
+        self._spot: dict[str, WeightGovernor] = {}
+        self._perp: dict[str, WeightGovernor] = {}
+        self._raw: dict[str, FixedWindow] = {}
+        self._funding: dict[str, FixedWindow] = {}
+        self._statistics: dict[str, FixedWindow] = {}
+        self._add_spot()
+        self._add_perp()
+        for path, body in binance_info.STATIC.items():
+            self._add(path, _constant(body), 1, is_data=False)
+
+    def make_instruments(self) -> Sequence[Instrument]:
+        """Return spot pairs against USDT and the perpetuals of the large coins."""
+        spot = [self.name_instrument(base, "USDT", Kind.SPOT) for base in ASSETS]
+        crosses = [self.name_instrument("BTC", "USDC", Kind.SPOT)]
+        perps = [self.name_instrument(base, "USDT", Kind.LINEAR) for base in ("BTC", "ETH", "SOL")]
+        return [*spot, *crosses, *perps]
+
+    def name_instrument(self, base: str, quote: str, kind: Kind) -> Instrument:
+        """Return a spot pair or a linear perpetual; both have the same id."""
+        if kind is Kind.INVERSE:
+            raise ValueError(f"binance: no inverse perpetual {base}-{quote}-PERP here")
+        earliest = "2017-08-17T04:00:00Z" if kind is Kind.SPOT else "2019-09-08T17:00:00Z"
+        return make_default(self, base, quote, kind, base + quote, earliest)
+
+    def encode_candles(
+        self, instrument: Instrument, bar: Bar, candles: CandleColumns, *, closed: bool
+    ) -> Encoded:
+        """Write rows of twelve columns, prices and volumes as strings."""
+        del bar, closed
+        spot = instrument.kind is Kind.SPOT
+
+        def written(column: Column) -> Column:
+            return column.fixed(_SPOT_DECIMALS) if spot else column
+
+        fields: list[Field] = [
+            b"[", Number(candles.open_us // MS),
+            b',"', written(candles.open), b'","', written(candles.high),
+            b'","', written(candles.low), b'","', written(candles.close),
+            b'","', written(candles.base), b'",', Number(candles.close_us // MS - 1),
+            b',"', written(candles.quote), b'",', candles.count,
+            b',"', written(candles.buy_base), b'","', written(candles.buy_quote), b'","0"],',
+        ]  # fmt: skip
+        return encode_rows(fields, len(candles))
+
+    def encode_trades(self, instrument: Instrument, trades: Trades, style: str) -> Encoded:
+        """Write single trades, or aggregate ones with the ids they cover."""
+        spot = instrument.kind is Kind.SPOT
+        price = Number(trades.price, instrument.price_decimals)
+        size = Number(trades.size, instrument.size_decimals)
+        if style == AGGREGATE:
+            return _encode_orders(trades, price, size, spot=spot)
+        quote = Number(trades.quote, instrument.quote_decimals)
+        if spot:
+            price, size, quote = (n.fixed(_SPOT_DECIMALS) for n in (price, size, quote))
+        tail = b',"isBestMatch":true},' if spot else b',"isRPITrade":false},'
+        fields: list[Field] = [
+            b'{"id":', Number(trades.id), b',"price":"', price, b'","qty":"', size,
+            b'","quoteQty":"', quote, b'","time":', Number(trades.time_us // MS),
+            b',"isBuyerMaker":', _maker(trades), tail,
+        ]  # fmt: skip
+        return encode_rows(fields, len(trades))
+
+    def funding_times(self, instrument: Instrument, funding: Funding) -> Ints:
+        """Return the settlements a few milliseconds late, as Binance has them."""
+        key = noise.make_key(self.world.config.seed, "jitter", instrument.symbol)
+        late = (noise.uniform(key, funding.index) * _FUNDING_JITTER_MS).astype(np.int64)
+        return funding.time_us + late * MS
+
+    def encode_funding(self, instrument: Instrument, funding: Funding) -> Encoded:
+        """Write settled rates; old rows have an empty mark price."""
+        from_file = (self.name, instrument.symbol) in self.world.files
+        times = funding.time_us if from_file else self.funding_times(instrument, funding)
+        rows = zip(times.tolist(), funding.rate.tolist(), funding.price.tolist(), strict=True)
+        return encode_values(
+            [
+                {
+                    "symbol": instrument.native,
+                    "fundingTime": time_us // MS,
+                    "fundingRate": decimal_text(rate, 8, trim=False),
+                    "markPrice": _mark_price(instrument, time_us, price),
+                }
+                for time_us, rate, price in rows
+            ]
+        )
+
+    def instrument_of(self, request: Request) -> Instrument | None:
+        """Return the instrument of the `symbol` parameter, or of an archive's folder."""
+        native = request.query.get("symbol", "")
+        kinds = _SPOT if request.path.startswith("/api") else _PERP
+        return self.lookup(native, kinds) if native else None
+
+    def admit(self, request: Request, endpoint: Endpoint | None) -> Reply | None:
+        """Count weight, raw requests and the quotas of the funding endpoints."""
+        scope = endpoint.scope if endpoint else "spot"
+        if scope == "free":
+            return None
+        weight = endpoint.cost(request) if endpoint else 1
+        self.stats.weight += weight
+        perp = scope != "spot"
+        governor = self._governor(request.client, perp=perp)
+        status, wait_s = governor.spend(weight, request.now_us)
+        name = "fapi weight 1m" if perp else "spot weight 1m"
+        self.stats.note_share(name, governor.weight.peak_share)
+        if status != 200:
+            return self._limited(request, status, wait_s, governor.banned_until_us, perp=perp)
+        quota = self._quota(request.client, scope)
+        if quota is not None and not quota.spend(1, request.now_us):
+            wait_s = -(-quota.resets_in_us(request.now_us) // US_PER_S)
+            return self._limited(request, 429, wait_s, 0, perp=perp)
+        return None
+
+    def decorate(self, request: Request, reply: Reply) -> None:
+        """Add the weight used in the running minute."""
+        path = request.path
+        if path.startswith("/data/"):
+            return
+        perp = path.startswith(("/fapi", "/futures"))
+        used = self._governor(request.client, perp=perp).weight.current(request.now_us)
+        reply.headers["X-MBX-USED-WEIGHT-1M"] = str(used)
+        if not perp:
+            reply.headers["X-MBX-USED-WEIGHT"] = str(used)
+
+    def not_found(self, request: Request) -> Reply:
+        """Return Binance's page for an unknown path."""
+        del request
+        return Reply(b"<html><body><h2>404 Not found</h2></body></html>", status=404,
+                     content_type="text/html")  # fmt: skip
+
+    def status_reply(self, request: Request, status: int, params: Mapping[str, Any]) -> Reply:
+        """Return Binance's own body for a status."""
+        wait_s = int(params.get("retry_after", 1))
+        if status in (418, 429):
+            until = request.now_us + wait_s * US_PER_S
+            reply = self._limited(request, status, wait_s, until,
+                                  perp=request.path.startswith("/fapi"))  # fmt: skip
+            reply.refusal = False
+            return reply
+        if status == 451:
+            return json_reply(binance_info.GEO_BODY, 451)
+        if status == 403 or params.get("body") == "html":
+            return Reply(binance_info.WAF_PAGE, status=status, content_type="text/html")
+        return json_reply({"code": -1000, "msg": "Service Unavailable."}, status)
+
+    def maintenance_reply(self, request: Request) -> Reply:
+        """Return 503, except from the status page."""
+        if request.path == "/sapi/v1/system/status":
+            return json_reply({"status": 1, "msg": "system_maintenance"})
+        return self.status_reply(request, 503, {})
+
+    def refuse(self, code: int, message: str, status: int = 400) -> Refusal:
+        """Return an error in Binance's form, to be raised."""
+        return Refusal(json_reply({"code": code, "msg": message}, status))
+
+    # Endpoints.
+
+    def _add(self, path: str, handle: Callable[[Request], Reply],
+             weight: int | Callable[[Request], int], kind: str = "", *, is_data: bool = True,
+             scope: str = "") -> None:  # fmt: skip
+        own = "fapi" if path.startswith(("/fapi", "/futures", "/dapi")) else "spot"
+        self.endpoints[path] = Endpoint(path, handle, weight, kind, is_data, scope or own)
+
+    def _add_spot(self) -> None:
+        root = "/api/v3"
+        self._add(f"{root}/ping", _constant({}), 1, is_data=False)
+        self._add(f"{root}/time", _server_time, 1, is_data=False)
+        self._add(f"{root}/exchangeInfo", self._spot_info, 20, is_data=False)
+        self._add(f"{root}/klines", self._klines(_SPOT, 1_000), 2, "candles")
+        self._add(f"{root}/uiKlines", self._klines(_SPOT, 1_000), 2, "candles")
+        self._add(f"{root}/trades", self._recent_trades(_SPOT), 25, "trades")
+        self._add(f"{root}/historicalTrades", self._old_trades(_SPOT), 25, "trades")
+        self._add(f"{root}/aggTrades", self._orders(_SPOT), 4, "trades")
+        self._add(f"{root}/depth", self._depth(_SPOT), _spot_depth_weight)
+        self._add(f"{root}/avgPrice", self._average, 2)
+        for name in ("24hr", "price", "bookTicker"):
+            self._add(f"{root}/ticker/{name}", self._ticker(_SPOT, name), _spot_ticker_weight)
+
+    def _add_perp(self) -> None:
+        root = "/fapi/v1"
+        self._add(f"{root}/ping", _constant({}), 1, is_data=False)
+        self._add(f"{root}/time", _server_time, 1, is_data=False)
+        self._add(f"{root}/exchangeInfo", self._perp_info, 1, is_data=False)
+        self._add(f"{root}/klines", self._klines(_PERP, 1_500), _perp_kline_weight, "candles")
+        self._add(f"{root}/trades", self._recent_trades(_PERP), 5, "trades")
+        self._add(f"{root}/historicalTrades", self._old_trades(_PERP), 200, "trades")
+        self._add(f"{root}/aggTrades", self._orders(_PERP), 20, "trades")
+        self._add(f"{root}/depth", self._depth(_PERP), _perp_depth_weight)
+        self._add(f"{root}/fundingRate", self._funding_rates, 0, "funding", scope="funding")
+        self._add(f"{root}/fundingInfo", self._funding_info, 0, scope="funding")
+        self._add(f"{root}/premiumIndex", self._premium, _one_or_all(1, 10))
+        self._add(f"{root}/openInterest", self._open_interest, 1)
+        for name, one, many in (("24hr", 1, 40), ("price", 1, 2), ("bookTicker", 2, 5)):
+            handle = self._ticker(_PERP, name)
+            self._add(f"{root}/ticker/{name}", handle, _one_or_all(one, many))
+            self._add(f"/fapi/v2/ticker/{name}", handle, _one_or_all(one, many))
+
+    def _klines(self, kinds: tuple[Kind, ...], most: int) -> Callable[[Request], Reply]:
+        intervals = _SPOT_INTERVALS if kinds == _SPOT else INTERVALS
+
+        def handle(request: Request) -> Reply:
+            instrument = self._symbol(request, kinds)
+            bar = intervals.get(self._needed(request, "interval"))
+            if bar is None:
+                raise self.refuse(-1120, "Invalid interval.")
+            limit = self._limit(request, 500, most, kinds)
+            start, end = self._times(request)
+            page = self.candle_page(
+                request, instrument, bar, start or 0, end, limit=limit, newest=start is None
+            )
+            return _rows(page)
+
+        return handle
+
+    def _recent_trades(self, kinds: tuple[Kind, ...]) -> Callable[[Request], Reply]:
+        def handle(request: Request) -> Reply:
+            instrument = self._symbol(request, kinds)
+            limit = self._limit(request, 500, 1_000, kinds)
+            return _rows(self.trade_page(request, instrument, limit=limit, newest=True))
+
+        return handle
+
+    def _old_trades(self, kinds: tuple[Kind, ...]) -> Callable[[Request], Reply]:
+        spot = kinds == _SPOT
+
+        def handle(request: Request) -> Reply:
+            if not spot and not request.headers.get("X-MBX-APIKEY"):
+                raise self.refuse(-2014, "API-key format invalid.", 401)
+            instrument = self._symbol(request, kinds)
+            default, most = (500, 1_000) if spot else (100, 500)
+            limit = self._limit(request, default, most, kinds)
+            first = self._number(request, "fromId")
+            if first is None:
+                return _rows(self.trade_page(request, instrument, limit=limit, newest=True))
+            page = self.trade_page_by_id(request, instrument, first, limit=limit, newest=False)
+            if not spot:
+                page = _within(page, request.now_us - _PERP_HISTORY_REACH_US)
+            return _rows(page)
+
+        return handle
+
+    def _orders(self, kinds: tuple[Kind, ...]) -> Callable[[Request], Reply]:
+        spot = kinds == _SPOT
+
+        def handle(request: Request) -> Reply:
+            instrument = self._symbol(request, kinds)
+            limit = self._limit(request, 500, 1_000, kinds)
+            first = self._number(request, "fromId")
+            start, end = self._times(request)
+            timed = start is not None or end < END_OF_TIME
+            if first is not None and timed:
+                raise self.refuse(-1128, "Combination of optional parameters invalid.")
+            if not spot and start is not None and end < END_OF_TIME:
+                if end - start > US_PER_HOUR:
+                    raise self.refuse(-1127, "More than 1 hours between startTime and endTime.")
+            if first is not None:
+                page = self.trade_page_by_id(
+                    request, instrument, first, limit=limit, newest=False, style=AGGREGATE
+                )
+            else:
+                page = self.trade_page(
+                    request, instrument, start or 0, end, limit=limit, newest=start is None,
+                    style=AGGREGATE,
+                )  # fmt: skip
+            page.layout = self.aggregate_layout
+            return _rows(page if spot else _within(page, request.now_us - _PERP_TRADES_REACH_US))
+
+        return handle
+
+    def _depth(self, kinds: tuple[Kind, ...]) -> Callable[[Request], Reply]:
+        spot = kinds == _SPOT
+
+        def handle(request: Request) -> Reply:
+            instrument = self._symbol(request, kinds)
+            limit = self._limit(request, 100 if spot else 500, 5_000 if spot else 1_000, kinds)
+            if not spot and limit not in _BOOK_DEPTHS:
+                raise self.refuse(-4021, f"Depth limit {limit} is not valid.")
+            now = request.now_us
+            value: dict[str, Any] = {"lastUpdateId": binance_info.update_id(now)}
+            if not spot:
+                value |= {"E": now // MS, "T": now // MS - 3}
+            for name, levels in zip(("bids", "asks"), self.book(instrument, now, limit),
+                                    strict=True):  # fmt: skip
+                value[name] = [
+                    [binance_info.price(instrument, p), binance_info.size(instrument, s)]
+                    for p, s in levels
+                ]
+            return json_reply(value)
+
+        return handle
+
+    def _ticker(self, kinds: tuple[Kind, ...], name: str) -> Callable[[Request], Reply]:
+        def handle(request: Request) -> Reply:
+            make = binance_info.TICKERS[name]
+            if request.query.get("symbol"):
+                return json_reply(make(self, self._symbol(request, kinds), request.now_us))
+            wanted = binance_info.symbols_of(request.query.get("symbols", ""))
+            listed = [i for i in self.listed_instruments() if i.kind in kinds]
+            chosen = [i for i in listed if not wanted or i.native in wanted]
+            return json_reply([make(self, i, request.now_us) for i in chosen])
+
+        return handle
+
+    def _average(self, request: Request) -> Reply:
+        instrument = self._symbol(request, _SPOT)
+        price = self.world.market.price_at(instrument, request.now_us)
+        text = binance_info.price(instrument, price)
+        return json_reply({"mins": 5, "price": text, "closeTime": request.now_us // MS})
+
+    def _spot_info(self, request: Request) -> Reply:
+        wanted = binance_info.symbols_of(request.query.get("symbols", ""))
+        if request.query.get("symbol"):
+            wanted = [request.query["symbol"]]
+        listed = self.listed_instruments(Kind.SPOT)
+        known = {i.native for i in listed}
+        if any(name not in known for name in wanted):
+            raise self.refuse(-1121, "Invalid symbol.")
+        chosen = [i for i in listed if not wanted or i.native in wanted]
+        limits = (self.spot_limit, self.raw_limit)
+        return json_reply(binance_info.spot_info(chosen, request.server_us, *limits))
+
+    def _perp_info(self, request: Request) -> Reply:
+        listed = self.listed_instruments(Kind.LINEAR)
+        return json_reply(binance_info.perp_info(listed, request.server_us, self.perp_limit))
+
+    def _funding_rates(self, request: Request) -> Reply:
+        start, end = self._times(request)
+        limit = self._limit(request, 100 if start is not None else 200, 1_000, _PERP)
+        if "limit" in request.query:
+            limit = self._limit(request, 100, 1_000, _PERP)
+        if not request.query.get("symbol"):
+            return json_reply(self._newest_funding(request))
+        instrument = self._symbol(request, _PERP)
+        page = self.funding_page(
+            request, instrument, start or 0, end, limit=limit, newest=start is None
+        )
+        return _rows(page)
+
+    def _newest_funding(self, request: Request) -> list[Any]:
+        import msgspec  # noqa: PLC0415 - the one place that reads its own rows
+
+        pages = [
+            self.funding_page(request, i, limit=1, newest=True)
+            for i in self.listed_instruments(Kind.LINEAR)
+        ]
+        return [msgspec.json.decode(row) for page in pages for row in page.split()]
+
+    def _funding_info(self, request: Request) -> Reply:
+        del request
+        changed = [i for i in self.listed_instruments(Kind.LINEAR) if i.funding_hours != 8]
+        return json_reply([binance_info.funding_info(i) for i in changed])
+
+    def _premium(self, request: Request) -> Reply:
+        if request.query.get("symbol"):
+            instrument = self._symbol(request, _PERP)
+            return json_reply(binance_info.premium(self, instrument, request.now_us))
+        listed = self.listed_instruments(Kind.LINEAR)
+        return json_reply([binance_info.premium(self, i, request.now_us) for i in listed])
+
+    def _open_interest(self, request: Request) -> Reply:
+        instrument = self._symbol(request, _PERP)
+        interest = self.world.market.open_interest(instrument, request.now_us)
+        return json_reply(
+            {
+                "symbol": instrument.native,
+                "openInterest": decimal_text(interest, instrument.size_decimals),
+                "time": request.now_us // MS,
+            }
+        )
+
+    # Parameters.
+
+    def _needed(self, request: Request, name: str) -> str:
+        value = request.query.get(name)
+        if not value:
+            raise self.refuse(
+                -1102,
+                f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.",
+            )
+        return value
+
+    def _symbol(self, request: Request, kinds: tuple[Kind, ...]) -> Instrument:
+        native = self._needed(request, "symbol")
+        if kinds == _SPOT and native != native.upper():
+            raise self.refuse(
+                -1100,
+                "Illegal characters found in parameter 'symbol'; "
+                r"legal range is '^[\w\-._&&[^a-z]]{1,50}$'.",
+            )
+        instrument = self.lookup(native, kinds)
+        if instrument is None:
+            raise self.refuse(-1121, "Invalid symbol.")
+        return instrument
+
+    def _number(self, request: Request, name: str) -> int | None:
+        value = request.query.get(name)
+        if value is None:
+            return None
+        if not (value.isascii() and value.isdecimal() and len(value) <= 20):
+            raise self.refuse(
+                -1100,
+                f"Illegal characters found in parameter '{name}'; "
+                "legal range is '^[0-9]{1,20}$'.",
+            )
+        return int(value)
+
+    def _limit(self, request: Request, default: int, most: int, kinds: tuple[Kind, ...]) -> int:
+        """Return the page size: spot cuts what is too large, perpetuals refuse it."""
+        limit = self._number(request, "limit")
+        if limit is None:
+            return default
+        if limit < 1 or (limit > most and kinds != _SPOT):
+            raise self.refuse(-1130, "Data sent for parameter 'limit' is not valid.")
+        return min(limit, most)
+
+    def _times(self, request: Request) -> tuple[int | None, int]:
+        """Return start and end in microseconds; the end is made exclusive."""
+        start, end = self._number(request, "startTime"), self._number(request, "endTime")
+        first = None if start is None else min(start, 2**52) * MS
+        return first, END_OF_TIME if end is None else min(end, 2**52) * MS + 1
+
+    # Limits.
+
+    def _governor(self, client: str, *, perp: bool) -> WeightGovernor:
+        governors, limit = (self._perp, self.perp_limit) if perp else (self._spot, self.spot_limit)
+        if client not in governors:
+            governors[client] = WeightGovernor(limit)
+        return governors[client]
+
+    def _quota(self, client: str, scope: str) -> FixedWindow | None:
+        kinds = {
+            "spot": (self._raw, 300_000, 5 * US_PER_MINUTE),
+            "funding": (self._funding, 500, 5 * US_PER_MINUTE),
+            "statistics": (self._statistics, 1_000, 5 * US_PER_MINUTE),
+        }
+        if scope not in kinds:
+            return None
+        windows, limit, width_us = kinds[scope]
+        if client not in windows:
+            windows[client] = FixedWindow(self.world.scale.apply(limit), width_us)
+        return windows[client]
+
+    def _limited(
+        self, request: Request, status: int, wait_s: int, until_us: int, *, perp: bool
+    ) -> Reply:
+        limit = self.perp_limit if perp else self.spot_limit
+        if status == 418:
+            text = (
+                f"Way too much request weight used; IP banned until {until_us // MS}. "
+                "Please use WebSocket Streams for live updates to avoid bans."
+            )
+        else:
+            text = (
+                f"Too much request weight used; current limit is {limit} request weight per "
+                "1 MINUTE. Please use WebSocket Streams for live updates to avoid polling the API."
+            )
+        del request
+        reply = json_reply({"code": -1003, "msg": text}, status, {"Retry-After": str(wait_s)})
+        reply.refusal = True
+        return reply
+
+
+def _rows(page: Page) -> Reply:
+    return Reply(b"[", page, b"]")
+
+
+def _within(page: Page, since_us: int) -> Page:
+    """Return a page without rows older than the venue keeps."""
+    kept = [
+        (rows, max(first, int(np.searchsorted(rows.keys, since_us))), stop)
+        for rows, first, stop in page.cuts
+    ]
+    page.cuts = [cut for cut in kept if cut[1] < cut[2]]
+    return page
+
+
+def _encode_orders(trades: Trades, price: Number, size: Number, *, spot: bool) -> Encoded:
+    starts, ends = order_starts(len(trades)), order_ends(len(trades))
+    if not len(starts):
+        return encode_rows([], 0)
+    first = (trades.first_id - 1) * len(starts) // len(trades) + 1
+    ids = Number(np.arange(first, first + len(starts), dtype=np.int64))
+    sums = Number(np.add.reduceat(size.values, starts), size.decimals)
+    price = price.take(starts)
+    if spot:
+        price, sums = price.fixed(_SPOT_DECIMALS), sums.fixed(_SPOT_DECIMALS)
+    maker = _maker(trades).take(starts)
+    fields: list[Field] = [
+        b'{"a":', ids, b',"p":"', price, b'","q":"', sums, b'","f":',
+        Number(trades.first_id + starts), b',"l":', Number(trades.first_id + ends),
+        b',"T":', Number(trades.time_us[starts] // MS), b',"m":', maker,
+        b',"M":true},' if spot else b"},",
+    ]  # fmt: skip
+    return encode_rows(fields, len(starts))
+
+
+def _maker(trades: Trades) -> Text:
+    """Return `isBuyerMaker`: true where the taker sold."""
+    return Text(np.where(trades.buy, b"false", b"true"))
+
+
+def _mark_price(instrument: Instrument, time_us: int, price: int) -> str:
+    if time_us < _MARK_PRICE_SINCE_US or not price:
+        return ""
+    return decimal_text(price, instrument.price_decimals, trim=False)
+
+
+def _server_time(request: Request) -> Reply:
+    return json_reply({"serverTime": request.server_us // MS})
+
+
+def _constant(value: Any) -> Callable[[Request], Reply]:
+    return lambda _request: json_reply(value)
+
+
+def _asked(request: Request, default: int) -> int:
+    text = request.query.get("limit", "")
+    return int(text) if text.isdecimal() else default
+
+
+def _perp_kline_weight(request: Request) -> int:
+    limit = _asked(request, 500)
+    return 1 if limit < 100 else 2 if limit < 500 else 5 if limit <= 1_000 else 10
+
+
+def _spot_depth_weight(request: Request) -> int:
+    limit = _asked(request, 100)
+    return 5 if limit <= 100 else 25 if limit <= 500 else 50 if limit <= 1_000 else 250
+
+
+def _perp_depth_weight(request: Request) -> int:
+    limit = _asked(request, 500)
+    return 2 if limit <= 50 else 5 if limit <= 100 else 10 if limit <= 500 else 20
+
+
+def _spot_ticker_weight(request: Request) -> int:
+    one = "symbol" in request.query
+    if request.path.endswith("24hr"):
+        count = len(binance_info.symbols_of(request.query.get("symbols", ""))) or 10**6
+        return 2 if one or count <= 20 else 40 if count <= 100 else 80
+    return 2 if one else 4
+
+
+def _one_or_all(one: int, many: int) -> Callable[[Request], int]:
+    return lambda request: one if "symbol" in request.query else many

@@ -1,0 +1,8 @@
+"""The simulated venues. A new one is one line here; `venue.py` says how to write it."""
+
+from typing import Final
+
+from zvt_crypto.simulator.binance import BinanceVenue
+from zvt_crypto.simulator.venue import Venue
+
+VENUES: Final[tuple[type[Venue], ...]] = (BinanceVenue,)

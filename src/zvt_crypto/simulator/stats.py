@@ -1,0 +1,45 @@
+"""What each venue was asked and how often it had to refuse."""
+
+from collections import Counter
+from typing import Any
+
+
+class Stats:
+    """Counters of one venue, as `/_stats` shows them."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.data_requests = 0
+        self.rows = 0
+        self.weight = 0
+        self.endpoints: Counter[str] = Counter()
+        self.statuses: Counter[int] = Counter()
+        self.refused: Counter[int] = Counter()
+        self.injected: Counter[str] = Counter()
+        self.peak_share: dict[str, float] = {}
+
+    def note_share(self, window: str, share: float) -> None:
+        """Remember the highest share of a limit that was in use at once."""
+        if share > self.peak_share.get(window, 0.0):
+            self.peak_share[window] = share
+
+    def describe(self) -> dict[str, Any]:
+        """Return the counters.
+
+        `429`, `418` and `403` count refusals the client earned; those of injected faults are in
+        `injected`, by kind.
+        """
+        return {
+            "requests": self.requests,
+            "data_requests": self.data_requests,
+            "rows": self.rows,
+            "weight": self.weight,
+            "429": self.refused[429],
+            "418": self.refused[418],
+            "403": self.refused[403],
+            "refused": {str(status): count for status, count in self.refused.items()},
+            "statuses": {str(status): count for status, count in self.statuses.items()},
+            "endpoints": dict(self.endpoints),
+            "injected": dict(self.injected),
+            "peak_share": {name: round(share, 4) for name, share in self.peak_share.items()},
+        }
