@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from zvt_crypto.core.errors import CryptoError, DataError, RetryableError
 from zvt_crypto.net.backoff import backoff
+from zvt_crypto.net.clock import SystemClock
 from zvt_crypto.ports.clock import Clock
 
 T = TypeVar("T")
@@ -30,37 +31,34 @@ class RetryPolicy:
     data_retries: int = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """What `on_retry` is told: the error, the number of the try that failed, the wait ahead."""
-
-    error: CryptoError
-    attempt: int
-    wait_s: float
-
-
 async def retrying(
     call: Callable[[], Awaitable[T]],
     *,
     policy: RetryPolicy,
-    clock: Clock,
     rng: Random,
-    on_retry: Callable[[Retry], None] | None = None,
+    clock: Clock | None = None,
+    on_retry: Callable[[CryptoError, float], None] | None = None,
 ) -> T:
     """Return what `call` returns, calling again after errors that may pass.
 
     A `retry_after_s` is waited for in full, plus a little of our own so that processes do not
     return in step. Fatal errors, and anything that is none of ours, leave at once.
 
+    Args:
+        call: makes a new attempt each time.
+        policy: how long to insist.
+        rng: spreads the waits.
+        clock: measures and waits.
+        on_retry: told the error and the wait in seconds before each further try.
+
     Raises:
         CryptoError: the last one, when it is fatal or the policy is used up.
     """
+    clock = clock or SystemClock()
     deadline_s = clock.monotonic_s() + policy.budget_s
     waits = backoff(rng, first_s=policy.first_s, cap_s=policy.cap_s)
     data_retries = policy.data_retries
-    attempt = 0
     while True:
-        attempt += 1
         try:
             return await call()
         except (RetryableError, DataError) as e:
@@ -74,7 +72,7 @@ async def retrying(
             if clock.monotonic_s() + wait_s > deadline_s:
                 raise
             if on_retry is not None:
-                on_retry(Retry(e, attempt, wait_s))
+                on_retry(e, wait_s)
         await clock.sleep(wait_s)
 
 
