@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from math import nan
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeAlias, TypeVar
 
 import msgspec
 import numpy as np
@@ -14,6 +14,9 @@ from zvt_crypto.core.errors import MalformedPayload
 from zvt_crypto.ports.connector import Rejected
 
 T = TypeVar("T")
+
+Int64: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
+"""Field of a Struct that becomes a column of integers: what is longer is refused, not wrapped."""
 
 _decode_items: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
@@ -69,10 +72,13 @@ def struct_columns(
     texts = {name: [get(row) for row in rows] for name, get in numbers.items()}
     read = {name: _read_texts(column, name in nullable) for name, column in texts.items()}
     if any(values is None for values in read.values()):
-        rows = _drop_bad_rows(rows, texts, nullable, page)
-        return struct_columns(
-            rows, numbers=numbers, plain=plain, nullable=nullable, rejected=page.rejected
-        )
+        kept = _keep_good_rows(rows, texts, nullable, page)
+        rows = [rows[i] for i in kept]
+        texts = {name: [column[i] for i in kept] for name, column in texts.items()}
+        read = {
+            name: np.array([float(text) if text else nan for text in column])
+            for name, column in texts.items()
+        }
     for name, values in read.items():
         if values is not None:
             page.columns[name] = values
@@ -97,13 +103,14 @@ def _read_texts(texts: Sequence[str | None], nullable: bool) -> Floats | None:  
     return values if int(fine.sum()) == len(values) - column.null_count else None
 
 
-def _drop_bad_rows(
+def _keep_good_rows(
     rows: Sequence[Any],
     texts: Mapping[str, Sequence[str | None]],
     nullable: Collection[str],
     page: Page,
-) -> list[Any]:
-    good: list[Any] = []
+) -> list[int]:
+    """Return the rows whose numbers can all be read; note the others in `page`."""
+    kept: list[int] = []
     for i, row in enumerate(rows):
         try:
             for name, column in texts.items():
@@ -113,5 +120,5 @@ def _drop_bad_rows(
         except ValueError as e:
             page.rejected.append(reject(msgspec.json.encode(row), str(e)))
         else:
-            good.append(row)
-    return good
+            kept.append(i)
+    return kept

@@ -185,7 +185,7 @@ def _strict_rows(body: bytes, names: Sequence[str | None], exchange: str, what: 
         try:
             texts = [_cell_text(cells, i, name) for i, name in picks]
             values = [number(t, name) for t, (_, name) in zip(texts, picks, strict=True)]
-        except ValueError as e:
+        except (ValueError, msgspec.DecodeError) as e:
             page.rejected.append(reject(b"[" + b",".join(cells) + b"]", str(e), cells[:1]))
             continue
         page.precision_loss += sum(is_lost(text) for text in texts)
