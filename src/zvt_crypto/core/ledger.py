@@ -5,7 +5,6 @@ asked for. All functions are pure; a store applies them inside its own transacti
 """
 
 import itertools
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from typing import Final
@@ -175,7 +174,7 @@ def revise(
     existing: Sequence[Coverage],
     news: Sequence[Coverage],
     *,
-    changed: Sequence[int],
+    touched: Callable[[Range], bool],
     measure: Measure,
     times: Times,
     cell_end: Callable[[int], int],
@@ -184,15 +183,15 @@ def revise(
 ) -> list[Coverage]:
     """Return the ledger after a commit, so that every entry agrees with the stored rows.
 
-    Over `overlay`, three things. Observed entries that hold a `changed` row are measured again.
+    Over `overlay`, three things. Observed entries a change touched are measured again.
     A row inside a range called empty or an outage refutes it: from its time to `cell_end` the
     range becomes observed. An entry that says what it said before keeps its `written_us`.
 
     Args:
-        existing: every entry that overlaps or touches the news or holds a changed row, and the
-            neighbours touching those.
+        existing: every entry that overlaps the news or holds a changed row, and the neighbours
+            touching those.
         news: the commit's findings, disjoint; their rows and digests are measured here.
-        changed: times of the rows inserted or corrected, ascending.
+        touched: whether a row of the range was inserted or corrected; may say so in vain.
         measure: counts and digests the rows stored after the commit.
         times: returns the times of the rows stored after the commit.
         cell_end: where the stretch of time a row speaks for ends.
@@ -215,11 +214,11 @@ def revise(
     cuts = union(entry.range for entry in news)
     before: list[Coverage] = []
     for entry in existing:
-        if entry.verdict in ABSENT and _any_within(changed, entry):
+        if entry.verdict in ABSENT and touched(entry.range):
             before.extend(refuted(entry))
         elif (
             entry.verdict is Verdict.OBSERVED
-            and _any_within(changed, entry)
+            and touched(entry.range)
             and subtract([entry.range], cuts) == [entry.range]
         ):
             before.append(measured(entry.range, entry.verdict, entry.source))
@@ -249,11 +248,6 @@ def is_complete(requested: Range, ledger: Iterable[Coverage]) -> bool:
     """Return whether every moment of `requested` is settled, and none lost for good."""
     held = [e.range for e in ledger if e.verdict in SETTLED - {Verdict.UNRECOVERABLE}]
     return not subtract([requested], held)
-
-
-def _any_within(moments: Sequence[int], entry: Coverage) -> bool:
-    at = bisect_left(moments, entry.start)
-    return at < len(moments) and moments[at] < entry.end
 
 
 def _sense(entry: Coverage) -> tuple[int, int, Verdict, Source, int, Digest]:

@@ -1,1 +1,19 @@
-"""."""
+"""The lake: SQL for what changes, immutable Parquet for what does not.
+
+A folder holds `catalog.sqlite` (the ledger, instruments, the newest rows, and the manifest of
+segments) and `segments/`, sorted Parquet files that are written once. A commit writes and syncs
+its segments first; then one transaction of the catalog makes them visible and moves the ledger.
+So data and ledger cannot disagree, readers never wait, several processes may write, and a crash
+leaves at most a file that nobody names, which is swept.
+
+- `catalog` opens the SQLite file and runs its transactions
+- `hot` keeps the newest rows in it; `coverage` the ledger
+- `intake` puts a commit in order, `writer` applies it, `merge` builds segments
+- `segment` writes and reads Parquet, `storage` is the folder or bucket below it
+- `holding`, `rowindex` count and digest what is stored; `verify` compares it with the ledger
+- `reader` answers reads, `upkeep` removes what nobody needs, `publish` shows it to other engines
+"""
+
+from zvt_crypto.store.lake.lake import LakeStore
+
+__all__ = ["LakeStore"]

@@ -117,7 +117,7 @@ class MemoryStore:
         held.ledger = revise(
             held.ledger,
             disjoint(news),
-            changed=changed,
+            touched=lambda part: any(part.holds(moment) for moment in changed),
             measure=held.measure,
             times=held.times,
             cell_end=series.cell_end,

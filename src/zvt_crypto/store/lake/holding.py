@@ -1,0 +1,84 @@
+"""What one series holds, as one transaction sees it: segments and hot rows together."""
+
+import sqlite3
+
+import numpy as np
+
+from zvt_crypto.core.digest import Digest
+from zvt_crypto.core.ranges import Range
+from zvt_crypto.core.series import Series
+from zvt_crypto.store.lake import hot
+from zvt_crypto.store.lake.rowindex import RowIndex
+from zvt_crypto.store.lake.segment import Segment, SegmentFiles
+
+_LIVE = (
+    "SELECT first_us, last_us, rows, digest, bytes, path, known_us, id FROM segments "
+    "WHERE series_id = ? AND retired_us IS NULL AND first_us < ? AND last_us >= ? "
+    "ORDER BY first_us"
+)
+
+
+def live_segments(connection: sqlite3.Connection, series_id: int, asked: Range) -> list[Segment]:
+    """Return the segments with rows in or around `asked`, ascending; their rows never overlap."""
+    return [
+        Segment(first, last, rows, Digest.parse(digest), size, path, known, key)
+        for first, last, rows, digest, size, path, known, key in connection.execute(
+            _LIVE, (series_id, asked.end, asked.start)
+        )
+    ]
+
+
+class Holding:
+    """Counts, digests and times of the rows of one series inside `hull`.
+
+    Segments wholly inside a question are answered by the manifest; only the one or two at its
+    ends are looked into.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        files: SegmentFiles,
+        series: Series,
+        series_id: int,
+        hull: Range,
+    ) -> None:
+        """Read the manifest; hot rows are read when first asked for."""
+        self._connection = connection
+        self._files = files
+        self._series = series
+        self._series_id = series_id
+        self._hull = hull
+        self.segments = live_segments(connection, series_id, hull)
+        self._hot: RowIndex | None = None
+
+    def measure(self, start: int, end: int) -> tuple[int, Digest]:
+        """Count and digest the rows in `[start, end)`."""
+        asked = Range(start, end)
+        rows, digest = self._hot_index().measure(start, end)
+        for segment in self.segments:
+            if segment.inside(asked):
+                rows, digest = rows + segment.rows, digest + segment.digest
+            elif segment.overlaps(asked):
+                index = self._files.index(self._series.kind, segment)
+                more, part = index.measure(start, end)
+                rows, digest = rows + more, digest + part
+        return rows, digest
+
+    def times(self, start: int, end: int) -> list[int]:
+        """Return the times of the rows in `[start, end)`, ascending."""
+        asked = Range(start, end)
+        found = [self._hot_index().inside(start, end)]
+        found.extend(
+            self._files.index(self._series.kind, segment).inside(start, end)
+            for segment in self.segments
+            if segment.overlaps(asked)
+        )
+        return np.sort(np.concatenate(found)).tolist()
+
+    def _hot_index(self) -> RowIndex:
+        if self._hot is None:
+            kind = self._series.kind
+            table = hot.select(self._connection, kind, self._series_id, *self._hull)
+            self._hot = RowIndex.of(table.drop_columns([hot.KNOWN.name]))
+        return self._hot

@@ -1,0 +1,338 @@
+"""The lake: a store in a folder, without a server. See the package's docstring."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Final, ParamSpec, TypeVar
+
+import msgspec
+import pyarrow as pa
+
+from zvt_crypto.core.errors import BadStore
+from zvt_crypto.core.instrument import Instrument
+from zvt_crypto.core.ledger import Coverage
+from zvt_crypto.core.ranges import Range
+from zvt_crypto.core.series import Series
+from zvt_crypto.ports.store import Batch, Committed, SeriesInfo, Verified
+from zvt_crypto.store.lake import catalog as catalogs
+from zvt_crypto.store.lake.catalog import Catalog, Transaction
+from zvt_crypto.store.lake.reader import Reader
+from zvt_crypto.store.lake.segment import SegmentFiles
+from zvt_crypto.store.lake.storage import open_storage
+from zvt_crypto.store.lake.upkeep import WriterMark, in_background, vacuum
+from zvt_crypto.store.lake.verify import verify
+from zvt_crypto.store.lake.writer import Writer
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+_THREADS: Final = 8
+_RETIRED_KEPT_US: Final = 86_400 * 1_000_000
+_UPKEEP_EVERY_S: Final = 600.0
+_CHECKPOINT_EVERY: Final = 64
+# What a fresh volume may hold before we come.
+_IGNORED: Final = frozenset({"lost+found"})
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1_000
+
+
+def _no_crash(_point: str) -> None:
+    pass
+
+
+class LakeStore:
+    """A `Store` of one SQLite catalog and many Parquet segments; open it with `open`."""
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        segments_url: str | None,
+        read_only: bool,
+        clock: Callable[[], int],
+        busy_s: float,
+        crash_points: Callable[[str], None],
+    ) -> None:
+        """Use `open` instead: it checks the folder and does not block the event loop."""
+        self.root = root
+        self._clock = clock
+        self._read_only = read_only
+        self._storage = open_storage(root, segments_url, crash_points)
+        self._catalog = Catalog(
+            root / catalogs.NAME,
+            clock=clock,
+            read_only=read_only,
+            busy_s=busy_s,
+            crash_point=crash_points,
+        )
+        self._files = SegmentFiles(self._storage)
+        self._writers = WriterMark(root / "writers")
+        self._writer = Writer(self._catalog, self._files, self._writers.unique)
+        self._reader = Reader(self._catalog, self._files)
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="lake")
+        # One thread: upkeep takes no more than a share of the machine, and never doubles up.
+        self._upkeep = ThreadPoolExecutor(1, thread_name_prefix="lake-upkeep")
+        self._guard = threading.Lock()
+        self._compacting: set[Series] = set()
+        self._commits = 0
+        self._tidied_s = time.monotonic()
+        self._is_closed = False
+        if not read_only:
+            self._behind("tidy", self._tidy)
+
+    @classmethod
+    async def open(
+        cls,
+        root: Path | str,
+        *,
+        segments_url: str | None = None,
+        create: bool = True,
+        read_only: bool = False,
+        clock: Callable[[], int] = _now_us,
+        busy_s: float = 30.0,
+        crash_points: Callable[[str], None] = _no_crash,
+    ) -> "LakeStore":
+        """Open the store in folder `root`.
+
+        Args:
+            root: folder of the catalog, and of the segments unless `segments_url` is given.
+            segments_url: a folder or `s3://bucket/prefix`; remembered by the store, so that it
+                may be left out when it is opened again.
+            create: make the folder and the catalog if they are not there.
+            read_only: never write, not even upkeep.
+            clock: UTC in microseconds; commits are strictly later than those before all the same.
+            busy_s: how long to wait for other writers.
+            crash_points: called at each step of a commit; tests kill the process there.
+
+        Raises:
+            BadStore: not a store, unwritable, from a newer version, or not there.
+        """
+        folder = Path(root)
+
+        def prepared() -> LakeStore:
+            _prepare(folder, create=create, read_only=read_only)
+            url = _settle_url(folder, segments_url, read_only=read_only)
+            return cls(
+                folder,
+                segments_url=url,
+                read_only=read_only,
+                clock=clock,
+                busy_s=busy_s,
+                crash_points=crash_points,
+            )
+
+        return await asyncio.to_thread(prepared)
+
+    @property
+    def url(self) -> str:
+        """Return the folder, and where the segments are if that is elsewhere."""
+        if self._storage.url == str(self.root):
+            return str(self.root)
+        return f"{self.root}?segments={self._storage.url}"
+
+    async def commit(self, batches: Sequence[Batch]) -> list[Committed]:
+        """Make all batches durable in one transaction; see `Store.commit`."""
+        done, crowded = await self._run(self._writer.commit, batches)
+        self._after_commit(crowded)
+        return done
+
+    async def read(
+        self, series: Series, asked: Range, *, as_of: int | None = None, last: int | None = None
+    ) -> pa.Table:
+        """Return rows; see `Store.read`."""
+        return await self._run(self._reader.read, series, asked, as_of=as_of, last=last)
+
+    def read_batches(self, series: Series, asked: Range) -> Iterator[pa.RecordBatch]:
+        """Yield the rows in `asked` piece by piece, for ranges too long to hold; blocking."""
+        return self._reader.batches(series, asked)
+
+    async def coverage(self, series: Series, asked: Range | None = None) -> list[Coverage]:
+        """Return the ledger, ascending, cut to `asked`."""
+        return await self._run(self._reader.coverage, series, asked)
+
+    async def series(self) -> list[SeriesInfo]:
+        """Return every series that has rows or ledger entries."""
+        return await self._run(self._reader.series)
+
+    async def write_instruments(self, exchange: str, instruments: Sequence[Instrument]) -> int:
+        """Record the exchange's instruments as known from now; return how many changed."""
+
+        def write() -> int:
+            with self._catalog.write() as transaction:
+                return _write_instruments(transaction, exchange, instruments)
+
+        return await self._run(write)
+
+    async def instruments(
+        self, exchange: str | None = None, *, as_of: int | None = None
+    ) -> list[Instrument]:
+        """Return the instruments valid at `as_of` (default: now)."""
+        return await self._run(self._reader.instruments, exchange, as_of)
+
+    async def quarantine(self, series: Series | None = None) -> pa.Table:
+        """Return quarantined rows in the order they came."""
+        return await self._run(self._reader.quarantine, series)
+
+    async def corrections(self, series: Series | None = None) -> pa.Table:
+        """Return replaced rows in the order they were replaced."""
+        return await self._run(self._reader.corrections, series)
+
+    async def verify(self, series: Sequence[Series] | None = None) -> Verified:
+        """Recompute rows and digests from the files and compare with the ledger."""
+        return await self._run(verify, self._catalog, self._files, series)
+
+    async def vacuum(self, *, older_than_s: float = 86_400.0) -> int:
+        """Remove replaced segments and orphans; return bytes freed."""
+        before = self._clock() - int(older_than_s * 1_000_000) + 1
+        return await self._run(vacuum, self._catalog, self._storage, self._writers, before)
+
+    async def compact(self, series: Sequence[Series] | None = None) -> None:
+        """Move hot rows into segments; done by itself too, where they become many."""
+        if series is None:
+            series = [info.series for info in await self.series()]
+        for one in series:
+            while not await self._run(self._writer.compact, one):
+                pass
+
+    async def close(self) -> None:
+        """Finish what is under way and release files and locks."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        await asyncio.to_thread(self._shut)
+
+    async def _run(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, partial(function, *args, **kwargs))
+
+    def _shut(self) -> None:
+        self._pool.shutdown(wait=True)
+        self._upkeep.shutdown(wait=True, cancel_futures=True)
+        self._writers.close()
+        self._catalog.close()
+
+    def _after_commit(self, crowded: Sequence[Series]) -> None:
+        self._commits += 1
+        for series in crowded:
+            with self._guard:
+                if series in self._compacting:
+                    continue
+                self._compacting.add(series)
+            self._behind("compact", partial(self._compact_one, series))
+        if self._commits % _CHECKPOINT_EVERY == 0:
+            self._behind("checkpoint", self._catalog.checkpoint)
+        if time.monotonic() - self._tidied_s > _UPKEEP_EVERY_S:
+            self._tidied_s = time.monotonic()
+            self._behind("tidy", self._tidy)
+
+    def _compact_one(self, series: Series) -> None:
+        with self._guard:
+            self._compacting.discard(series)
+        self._writer.compact(series)
+
+    def _tidy(self) -> None:
+        vacuum(self._catalog, self._storage, self._writers, self._clock() - _RETIRED_KEPT_US)
+
+    def _behind(self, what: str, action: Callable[[], object]) -> None:
+        def guarded() -> None:
+            with in_background(what):
+                action()
+
+        if not self._is_closed:
+            self._upkeep.submit(guarded)
+
+
+def _prepare(root: Path, *, create: bool, read_only: bool) -> None:
+    """Check the folder and the catalog in it; make them if asked to."""
+    try:
+        if root.exists() and not root.is_dir():
+            raise BadStore(f"{root} is a file", remedy="Choose a folder for the store")
+        if not root.exists() and create and not read_only:
+            root.mkdir(parents=True)
+        path = root / catalogs.NAME
+        if root.exists() and not path.exists():
+            strangers = sorted(p.name for p in root.iterdir() if not _is_ours_or_hidden(p.name))
+            if strangers:
+                raise BadStore(
+                    f"{root} is not a store and not empty: it holds {strangers[0]!r}",
+                    remedy="Choose an empty or new folder for the store",
+                )
+        catalogs.ensure_schema(path, create=create, read_only=read_only)
+    except OSError as e:
+        raise BadStore(
+            f"{root} cannot be used as a store: {e.strerror or e}",
+            remedy="Choose a folder this user may write to",
+        ) from e
+
+
+def _is_ours_or_hidden(name: str) -> bool:
+    return name.startswith(".") or name in _IGNORED
+
+
+def _settle_url(root: Path, url: str | None, *, read_only: bool) -> str | None:
+    """Return where the segments are: as the catalog remembers it, or as asked the first time."""
+    catalog = Catalog(root / catalogs.NAME, clock=_now_us, read_only=read_only)
+    try:
+        with catalog.snapshot() as connection:
+            row = connection.execute(
+                "SELECT value FROM setting WHERE name = 'segments_url'"
+            ).fetchone()
+            (segments,) = connection.execute("SELECT COUNT(*) FROM segments").fetchone()
+        if row is not None and url is not None and row[0] != url:
+            raise BadStore(
+                f"the segments of the store at {root} are at {row[0]}, not at {url}",
+                remedy="Leave the place of the segments out, or choose another folder",
+            )
+        if row is None and url is not None:
+            if segments:
+                raise BadStore(
+                    f"the segments of the store at {root} are in that folder, not at {url}",
+                    remedy="Leave the place of the segments out, or choose another folder",
+                )
+            if not read_only:
+                with catalog.write() as transaction:
+                    transaction.connection.execute(
+                        "INSERT OR REPLACE INTO setting VALUES ('segments_url', ?)", (url,)
+                    )
+        return url if row is None else row[0]
+    finally:
+        catalog.close()
+
+
+def _write_instruments(
+    transaction: Transaction, exchange: str, instruments: Sequence[Instrument]
+) -> int:
+    connection = transaction.connection
+    wanted = {
+        one.symbol: msgspec.json.encode(one).decode()
+        for one in instruments
+        if one.exchange == exchange
+    }
+    current = dict(
+        connection.execute(
+            "SELECT symbol, payload FROM instruments WHERE exchange = ? AND valid_to IS NULL",
+            (exchange,),
+        ).fetchall()
+    )
+    gone = [symbol for symbol, payload in current.items() if wanted.get(symbol) != payload]
+    news = [(symbol, text) for symbol, text in wanted.items() if current.get(symbol) != text]
+    if not gone and not news:
+        return 0
+    now = transaction.now_us
+    connection.executemany(
+        "UPDATE instruments SET valid_to = ? WHERE exchange = ? AND symbol = ? "
+        "AND valid_to IS NULL",
+        [(now, exchange, symbol) for symbol in gone],
+    )
+    connection.executemany(
+        "INSERT INTO instruments VALUES (?, ?, ?, NULL, ?)",
+        [(exchange, symbol, now, text) for symbol, text in news],
+    )
+    return len({*gone, *(symbol for symbol, _ in news)})

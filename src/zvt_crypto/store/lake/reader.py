@@ -1,0 +1,234 @@
+"""Reads: a snapshot of the catalog says where rows are, the files are read after it is closed."""
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, TypeVar
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from zvt_crypto.core.errors import StoreCorrupt
+from zvt_crypto.core.instrument import Instrument
+from zvt_crypto.core.interval import Interval
+from zvt_crypto.core.ledger import Coverage, clip
+from zvt_crypto.core.ranges import Range
+from zvt_crypto.core.rows import arrange, pc, restored
+from zvt_crypto.core.schema import CORRECTIONS, QUARANTINE, SCHEMAS
+from zvt_crypto.core.series import Kind, Series
+from zvt_crypto.ports.store import SeriesInfo
+from zvt_crypto.store.lake import coverage, hot
+from zvt_crypto.store.lake.catalog import Catalog
+from zvt_crypto.store.lake.holding import Holding, live_segments
+from zvt_crypto.store.lake.merge import sorted_together
+from zvt_crypto.store.lake.segment import Segment, SegmentFiles
+
+_T = TypeVar("_T")
+
+# A vacuum may remove a file between the manifest and the file; not several times over.
+_ATTEMPTS: Final = 5
+# What a hot row takes in the catalog, roughly.
+_HOT_BYTES: Final = 90
+
+
+class Reader:
+    """Answers questions from the catalog and the segments."""
+
+    def __init__(self, catalog: Catalog, files: SegmentFiles) -> None:
+        """Read from `catalog` and `files`."""
+        self._catalog = catalog
+        self._files = files
+
+    def read(
+        self, series: Series, asked: Range, *, as_of: int | None = None, last: int | None = None
+    ) -> pa.Table:
+        """Return rows; see `Store.read`."""
+        return self._retried(series, lambda: self._read(series, asked, as_of, last))
+
+    def batches(self, series: Series, asked: Range) -> Iterator[pa.RecordBatch]:
+        """Yield the rows in `asked` in order, one segment's worth in memory at a time."""
+        with self._catalog.snapshot() as connection:
+            series_id = find(connection, series)
+            segments = live_segments(connection, series_id or 0, asked)
+        start = asked.start
+        for segment in segments:
+            # One read each: rows that turned from hot to cold meanwhile are found where they are.
+            part = Range(start, min(max(segment.last_us + 1, start), asked.end))
+            yield from self.read(series, part).to_batches()
+            start = part.end
+        yield from self.read(series, Range(start, asked.end)).to_batches()
+
+    def coverage(self, series: Series, asked: Range | None) -> list[Coverage]:
+        """Return the ledger, cut to `asked`."""
+
+        def once() -> list[Coverage]:
+            with self._catalog.snapshot() as connection:
+                series_id = find(connection, series)
+                if series_id is None:
+                    return []
+                ledger = coverage.load(connection, series_id, asked)
+                if asked is None:
+                    return ledger
+                holding = Holding(connection, self._files, series, series_id, asked)
+                return clip(ledger, asked, holding.measure)
+
+        return self._retried(series, once)
+
+    def series(self) -> list[SeriesInfo]:
+        """Return every series that has rows or ledger entries."""
+        with self._catalog.snapshot() as connection:
+            rows = connection.execute(
+                "SELECT s.exchange, s.symbol, s.kind, s.interval, s.rows, s.first_us, s.last_us, "
+                "COALESCE((SELECT SUM(bytes) FROM segments g WHERE g.series_id = s.id "
+                "AND g.retired_us IS NULL), 0) + s.hot_rows * ? FROM series s "
+                "WHERE s.rows > 0 OR EXISTS (SELECT 1 FROM coverage c WHERE c.series_id = s.id) "
+                "ORDER BY 1, 2, 3, 4",
+                (_HOT_BYTES,),
+            ).fetchall()
+        return [SeriesInfo(to_series(row[:4]), *row[4:]) for row in rows]
+
+    def instruments(self, exchange: str | None, as_of: int | None) -> list[Instrument]:
+        """Return the instruments valid at `as_of`, by exchange and symbol."""
+        valid = "valid_to IS NULL"
+        if as_of is not None:
+            valid = "valid_from <= :at AND COALESCE(valid_to, :at + 1) > :at"
+        with self._catalog.snapshot() as connection:
+            rows = connection.execute(
+                f"SELECT payload FROM instruments WHERE {valid} "  # noqa: S608
+                "AND exchange = COALESCE(:exchange, exchange) ORDER BY exchange, symbol",
+                {"at": as_of, "exchange": exchange},
+            ).fetchall()
+        return [msgspec.json.decode(payload, type=Instrument) for (payload,) in rows]
+
+    def quarantine(self, series: Series | None) -> pa.Table:
+        """Return quarantined rows in the order they came."""
+        return self._listed(
+            "SELECT s.exchange, s.symbol, s.kind, NULLIF(s.interval, ''), q.timestamp, q.reason, "
+            "q.raw, q.written_us FROM quarantine q JOIN series s ON s.id = q.series_id ",
+            "q",
+            series,
+            QUARANTINE,
+        )
+
+    def corrections(self, series: Series | None) -> pa.Table:
+        """Return replaced rows in the order they were replaced."""
+        return self._listed(
+            "SELECT s.exchange, s.symbol, s.kind, NULLIF(s.interval, ''), q.timestamp, q.key, "
+            "q.old, q.new, q.corrected_us FROM corrections q JOIN series s ON s.id = q.series_id ",
+            "q",
+            series,
+            CORRECTIONS,
+        )
+
+    def _listed(self, query: str, table: str, series: Series | None, schema: pa.Schema) -> pa.Table:
+        with self._catalog.snapshot() as connection:
+            chosen: tuple[object, ...] = ()
+            if series is not None:
+                query += "WHERE s.id = ? "
+                chosen = (find(connection, series) or 0,)
+            rows = connection.execute(f"{query}ORDER BY {table}.id", chosen).fetchall()
+        return table_of(rows, schema)
+
+    def _read(self, series: Series, asked: Range, as_of: int | None, last: int | None) -> pa.Table:
+        kind = series.kind
+        with self._catalog.snapshot() as connection:
+            series_id = find(connection, series)
+            if series_id is None or asked.is_empty:
+                return SCHEMAS[kind].empty_table()
+            segments = live_segments(connection, series_id, asked)
+            newest = last if as_of is None else None
+            warm = hot.select(connection, kind, series_id, *asked, last=newest)
+            old = [] if as_of is None else _old_values(connection, series_id, asked, as_of)
+        if newest is not None:
+            segments = _tail(segments, asked, newest)
+        tables = [self._files.read(kind, segment, asked) for segment in segments]
+        table = self._joined(kind, [*tables, warm], as_of, old)
+        if last is not None:
+            table = table.slice(max(table.num_rows - last, 0))
+        return table
+
+    def _joined(
+        self,
+        kind: Kind,
+        tables: Sequence[pa.Table],
+        as_of: int | None,
+        old: Sequence[tuple[int, str | None, str]],
+    ) -> pa.Table:
+        names = SCHEMAS[kind].names
+        if as_of is not None:
+            tables = [
+                table.filter(pc.less_equal(table.column(hot.KNOWN.name), as_of)) for table in tables
+            ]
+        plain = [table.select(names) for table in tables if table.num_rows]
+        if old:
+            keys = [(moment, key) for moment, key, _ in old]
+            past = restored(kind, keys, [payload for _, _, payload in old])
+            plain.append(arrange(kind, past, np.zeros(past.num_rows, dtype=np.int64))[0])
+        if len(plain) > 1:
+            return sorted_together(kind, plain).cast(SCHEMAS[kind])
+        return plain[0].cast(SCHEMAS[kind]) if plain else SCHEMAS[kind].empty_table()
+
+    def _retried(self, series: Series, action: Callable[[], _T]) -> _T:
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return action()
+            except FileNotFoundError:
+                continue
+        try:
+            return action()
+        except (FileNotFoundError, OSError, pa.ArrowInvalid) as e:
+            raise StoreCorrupt(
+                f"a segment of {series} cannot be read: {e}",
+                remedy="`zvtc verify` lists what is damaged, `zvtc repair` fetches it again",
+            ) from e
+
+
+def find(connection: sqlite3.Connection, series: Series) -> int | None:
+    """Return the catalog's number of a series."""
+    interval = series.interval.value if series.interval is not None else ""
+    row = connection.execute(
+        "SELECT id FROM series WHERE exchange = ? AND symbol = ? AND kind = ? AND interval = ?",
+        (series.exchange, series.symbol, series.kind.value, interval),
+    ).fetchone()
+    return None if row is None else row[0]
+
+
+def to_series(fields: Sequence[str]) -> Series:
+    """Return the series of the catalog's four columns."""
+    exchange, symbol, kind, interval = fields
+    return Series(exchange, symbol, Kind(kind), Interval(interval) if interval else None)
+
+
+def table_of(rows: Sequence[tuple[object, ...]], schema: pa.Schema) -> pa.Table:
+    """Return rows from SQL as a table."""
+    columns = list(zip(*rows, strict=True)) or [()] * len(schema)
+    arrays = [
+        pa.array(column, pa.int64()).cast(field.type)
+        if pa.types.is_timestamp(field.type)
+        else pa.array(column, field.type)
+        for column, field in zip(columns, schema, strict=True)
+    ]
+    return pa.table(arrays, schema=schema)
+
+
+def _tail(segments: Sequence[Segment], asked: Range, last: int) -> list[Segment]:
+    """Return the newest segments that surely hold `last` rows of `asked`."""
+    chosen: list[Segment] = []
+    rows = 0
+    for segment in reversed(segments):
+        if rows >= last:
+            break
+        chosen.append(segment)
+        # How many rows of one that is cut lie inside is not known without reading it.
+        rows += segment.rows if segment.inside(asked) else 0
+    return chosen[::-1]
+
+
+def _old_values(
+    connection: sqlite3.Connection, series_id: int, asked: Range, as_of: int
+) -> list[tuple[int, str | None, str]]:
+    return connection.execute(
+        "SELECT timestamp, key, old FROM corrections WHERE series_id = ? "
+        "AND timestamp >= ? AND timestamp < ? AND known_us <= ? AND corrected_us > ?",
+        (series_id, *asked, as_of, as_of),
+    ).fetchall()

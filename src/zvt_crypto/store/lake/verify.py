@@ -1,0 +1,174 @@
+"""Verification: what the files and the catalog hold, against what the ledger says."""
+
+import itertools
+import sqlite3
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from zvt_crypto.core.digest import EMPTY_DIGEST, Digest
+from zvt_crypto.core.ledger import ABSENT, Coverage, Verdict
+from zvt_crypto.core.ranges import Range
+from zvt_crypto.core.rows import arrange, times
+from zvt_crypto.core.schema import KEYS, SCHEMAS
+from zvt_crypto.core.series import Series
+from zvt_crypto.ports.store import Fault, Verified
+from zvt_crypto.store.lake import coverage, hot
+from zvt_crypto.store.lake.catalog import Catalog
+from zvt_crypto.store.lake.holding import live_segments
+from zvt_crypto.store.lake.reader import find, to_series
+from zvt_crypto.store.lake.rowindex import RowIndex
+from zvt_crypto.store.lake.segment import Segment, SegmentFiles
+
+_ALWAYS = Range(-(1 << 62), 1 << 62)
+
+
+def verify(
+    catalog: Catalog, files: SegmentFiles, series: Sequence[Series] | None = None
+) -> Verified:
+    """Read every row again; return how much was compared and every disagreement."""
+    with catalog.snapshot() as connection:
+        if series is None:
+            rows = connection.execute("SELECT exchange, symbol, kind, interval FROM series")
+            series = [to_series(row) for row in rows.fetchall()]
+    ranges, rows_seen = 0, 0
+    faults: list[Fault] = []
+    for one in series:
+        check = _Check(catalog, files, one)
+        check.run()
+        ranges += check.ranges
+        rows_seen += check.rows
+        faults.extend(check.faults)
+    return Verified(ranges, rows_seen, faults)
+
+
+class _Check:
+    """The verification of one series, on one snapshot."""
+
+    def __init__(self, catalog: Catalog, files: SegmentFiles, series: Series) -> None:
+        self._catalog = catalog
+        self._files = files
+        self._series = series
+        self.ranges = 0
+        self.rows = 0
+        self.faults: list[Fault] = []
+
+    def run(self) -> None:
+        kind = self._series.kind
+        # The snapshot stays open while files are read: what is retired now stays until vacuum.
+        with self._catalog.snapshot() as connection:
+            series_id = find(connection, self._series)
+            if series_id is None:
+                return
+            ledger = coverage.load(connection, series_id)
+            segments = live_segments(connection, series_id, _ALWAYS)
+            warm = hot.select(connection, kind, series_id, *_ALWAYS)
+            counts = _counts(connection, series_id)
+        self._check_order(segments)
+        tallies = _Tallies(ledger)
+        total = warm.num_rows
+        tallies.add(RowIndex.of(warm.select(SCHEMAS[kind].names)))
+        for segment in segments:
+            table = self._read(segment)
+            if table is None:
+                continue
+            index = RowIndex.of(table.select(SCHEMAS[kind].names))
+            self._check_segment(segment, table, index)
+            self._check_apart(segment, table, warm)
+            tallies.add(index)
+            total += table.num_rows
+        self.rows = total
+        if counts != (total, warm.num_rows):
+            self._fault(_ALWAYS, f"the catalog counts {counts}, found {(total, warm.num_rows)}")
+        self._check_ledger(ledger, tallies)
+
+    def _fault(self, where: Range, detail: str) -> None:
+        self.faults.append(Fault(self._series, where.start, where.end, detail))
+
+    def _read(self, segment: Segment) -> pa.Table | None:
+        try:
+            return self._files.read(self._series.kind, segment)
+        except (OSError, pa.ArrowException) as e:
+            where = Range(segment.first_us, segment.last_us + 1)
+            self._fault(where, f"segment {segment.path} cannot be read: {e}")
+            return None
+
+    def _check_order(self, segments: Sequence[Segment]) -> None:
+        for before, after in itertools.pairwise(segments):
+            if before.last_us >= after.first_us:
+                where = Range(after.first_us, before.last_us + 1)
+                self._fault(where, f"segments {before.path} and {after.path} overlap")
+
+    def _check_segment(self, segment: Segment, table: pa.Table, index: RowIndex) -> None:
+        where = Range(segment.first_us, segment.last_us + 1)
+        rows, digest = index.between(0, table.num_rows)
+        if (rows, digest) != (segment.rows, segment.digest):
+            self._fault(where, f"segment {segment.path} is not what the manifest says")
+        group = np.zeros(table.num_rows, dtype=np.int64)
+        if arrange(self._series.kind, table, group)[0] is not table:
+            self._fault(where, f"segment {segment.path} is unsorted or repeats a key")
+        elif rows and Range(int(index.times[0]), int(index.times[-1]) + 1) != where:
+            self._fault(where, f"segment {segment.path} has other bounds")
+
+    def _check_apart(self, segment: Segment, table: pa.Table, warm: pa.Table) -> None:
+        """Check that no key lies both in a segment and among the hot rows."""
+        if not warm.num_rows:
+            return
+        moments = times(warm)
+        first, last = np.searchsorted(moments, (segment.first_us, segment.last_us + 1)).tolist()
+        if first == last:
+            return
+        names = list(KEYS[self._series.kind])
+        both = table.select(names).join(
+            warm.slice(first, last - first).select(names), names, join_type="inner"
+        )
+        if both.num_rows:
+            where = Range(segment.first_us, segment.last_us + 1)
+            self._fault(where, f"{both.num_rows} rows are in {segment.path} and hot as well")
+
+    def _check_ledger(self, ledger: Sequence[Coverage], tallies: "_Tallies") -> None:
+        before: Coverage | None = None
+        for number, entry in enumerate(ledger):
+            rows, digest = tallies.of(number)
+            if before is not None and before.end > entry.start:
+                self._fault(Range(entry.start, before.end), "ledger entries overlap")
+            before = entry
+            if entry.verdict in ABSENT and rows:
+                self._fault(entry.range, f"{rows} rows in a range called {entry.verdict}")
+            if entry.verdict is not Verdict.OBSERVED:
+                continue
+            self.ranges += 1
+            if rows != entry.rows:
+                self._fault(entry.range, f"the ledger counts {entry.rows} rows, found {rows}")
+            elif digest != entry.digest:
+                self._fault(entry.range, f"{rows} rows, but not those the ledger knows")
+
+
+class _Tallies:
+    """Rows and digest inside every ledger entry, summed over all files in one pass."""
+
+    def __init__(self, ledger: Sequence[Coverage]) -> None:
+        self._starts = np.array([entry.start for entry in ledger], dtype=np.int64)
+        self._ends = np.array([entry.end for entry in ledger], dtype=np.int64)
+        self._rows = np.zeros(len(ledger), dtype=np.int64)
+        self._low = np.zeros(len(ledger), dtype=np.uint64)
+        self._high = np.zeros(len(ledger), dtype=np.uint64)
+
+    def add(self, index: RowIndex) -> None:
+        rows, low, high = index.measure_many(self._starts, self._ends)
+        self._rows += rows
+        self._low += low
+        self._high += high
+
+    def of(self, number: int) -> tuple[int, Digest]:
+        rows = int(self._rows[number])
+        if not rows:
+            return 0, EMPTY_DIGEST
+        return rows, Digest(int(self._low[number]), int(self._high[number]))
+
+
+def _counts(connection: sqlite3.Connection, series_id: int) -> tuple[int, int]:
+    return connection.execute(
+        "SELECT rows, hot_rows FROM series WHERE id = ?", (series_id,)
+    ).fetchone()
