@@ -30,7 +30,7 @@ from zvt_crypto.core.series import Kind
 from zvt_crypto.net.clock import ServerClock, SystemClock
 from zvt_crypto.net.governor import Governor
 from zvt_crypto.net.http import HttpClient, HttpReply
-from zvt_crypto.net.retry import Retry, RetryPolicy, retrying
+from zvt_crypto.net.retry import RetryPolicy, retrying
 from zvt_crypto.ports.clock import Clock
 from zvt_crypto.ports.connector import ArchiveFile, Cost, Fetched
 
@@ -274,16 +274,11 @@ class BaseCryptoConnector(ABC):
             on_retry=self._note_retry,
         )
 
-    def _note_retry(self, retry: Retry) -> None:
+    def _note_retry(self, error: CryptoError, wait_s: float) -> None:
         self.stats.retries += 1
         log.info(
             "request_retried",
-            extra={
-                "exchange": self.exchange,
-                "attempt": retry.attempt,
-                "code": retry.error.code,
-                "wait_s": round(retry.wait_s, 3),
-            },
+            extra={"exchange": self.exchange, "code": error.code, "wait_s": round(wait_s, 3)},
         )
 
     def geo_blocked(self, endpoint: Endpoint) -> GeoBlocked:
