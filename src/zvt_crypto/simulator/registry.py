@@ -3,6 +3,7 @@
 from typing import Final
 
 from zvt_crypto.simulator.binance import BinanceVenue
+from zvt_crypto.simulator.okx import OkxVenue
 from zvt_crypto.simulator.venue import Venue
 
-VENUES: Final[tuple[type[Venue], ...]] = (BinanceVenue,)
+VENUES: Final[tuple[type[Venue], ...]] = (BinanceVenue, OkxVenue)
