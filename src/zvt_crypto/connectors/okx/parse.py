@@ -223,7 +223,7 @@ def join_pages(pages: list[Page]) -> Page:
     )
 
 
-def oldest_open(page: Page) -> int | None:
+def oldest_time(page: Page) -> int | None:
     """Return when the oldest row of a page opens or was settled, UTC microseconds."""
     times = page.columns["timestamp"]
     return int(times.min()) * US_PER_MS if len(times) else None

@@ -36,6 +36,10 @@ CHINA_OFFSET_US: Final = 8 * 3_600_000_000
 """Archive days are cut at midnight of UTC+8, which is 16:00 UTC of the day before."""
 
 BOOK_DEPTH_MAX: Final = 400
+BOOK_FULL_DEPTH_MAX: Final = 5_000
+
+ARCHIVE_DELAY_US: Final = 2 * 86_400_000_000
+"""How long after its end a day's file is published (T+2)."""
 
 
 def _quota(name: str, amount: float, share: float = _SHARE) -> QuotaFact:
@@ -68,11 +72,13 @@ OKX: Final = ExchangeSpec(
             _quota("trades", 20, share=0.5),
             _quota("funding", 10),
             _quota("book", 40),
+            _quota("book_full", 10),
             _quota("ticker", 20),
             _quota("tickers", 20),
             _quota("open_interest", 20),
             _quota("time", 10),
-            QuotaFact("status", amount=1, per_s=5.0, style="rolling"),
+            # One in five seconds, said so that a share of it is still a whole call.
+            QuotaFact("status", amount=2, per_s=10.0, style="rolling", share=0.9),
         ),
         ARCHIVE: (),
     },
@@ -92,6 +98,8 @@ OKX: Final = ExchangeSpec(
             _call("funding", "/api/v5/public/funding-rate-history", 400, 170),
             # Market Data, Get order book
             _call("book", "/api/v5/market/books", BOOK_DEPTH_MAX, 40),
+            # Market Data, Get full order book: refreshed once a second
+            _call("book_full", "/api/v5/market/books-full", BOOK_FULL_DEPTH_MAX, 40),
             # Market Data, Get tickers and Get ticker
             _call("tickers", "/api/v5/market/tickers", row_bytes=350),
             _call("ticker", "/api/v5/market/ticker", 1, 350),
@@ -137,8 +145,7 @@ OKX: Final = ExchangeSpec(
     reach_s={"trades": _THREE_MONTHS_S, "funding": _THREE_MONTHS_S},
     unsupported={
         "trade_count": "candles carry no number of trades and no taker split",
-        "candle_archives": "REST answers for all of history; the daily files of minutes are read "
-        "when they are asked for, but not planned",
+        "coarse_candle_archives": "bulk files hold candles of one minute only",
         "dated_futures": "FUTURES, OPTION and EVENTS are left out: spot and perpetuals only",
     },
     geo_remedy="Set exchanges.okx.environment to the region of your account (eea, us), or to "
