@@ -23,6 +23,8 @@ from zvt_crypto.core.instrument import Instrument
 from zvt_crypto.core.interval import Interval
 from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.record import Side
+from zvt_crypto.core.schema import empty_table
+from zvt_crypto.core.series import Kind
 from zvt_crypto.core.timestamp import to_us
 from zvt_crypto.core.validation import Rejected
 from zvt_crypto.ports.connector import Fetched
@@ -110,6 +112,11 @@ def parse_candles(
     page.columns = {name: values[::-1] for name, values in page.columns.items()}
     page.columns["volume"] = decimal_product(page.columns["volume"], instrument.contract_size)
     return candle_page(page, interval, window, now_us=now_us, body_bytes=len(body))
+
+
+def no_candles(window: Range) -> Fetched:
+    """Return the answer to a window in which no candle opens."""
+    return Fetched(window, empty_table(Kind.CANDLES), requests=0)
 
 
 def _strict_candles(raw: bytes) -> Page:
