@@ -3,7 +3,8 @@
 from typing import Final
 
 from zvt_crypto.simulator.binance import BinanceVenue
+from zvt_crypto.simulator.bybit import BybitVenue
 from zvt_crypto.simulator.okx import OkxVenue
 from zvt_crypto.simulator.venue import Venue
 
-VENUES: Final[tuple[type[Venue], ...]] = (BinanceVenue, OkxVenue)
+VENUES: Final[tuple[type[Venue], ...]] = (BinanceVenue, BybitVenue, OkxVenue)
