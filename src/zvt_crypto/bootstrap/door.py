@@ -33,9 +33,20 @@ class AsyncCrypto:
     ones mean UTC. Symbols are accepted as `BTC-USDT`, `BTC/USDT:USDT` or the exchange's own.
     """
 
-    def __init__(self, store: str | Path | None = None, **settings: object) -> None:
+    def __init__(
+        self,
+        store: str | Path | None = None,
+        *,
+        _platform: Platform | None = None,
+        **settings: object,
+    ) -> None:
         overrides = {"store": None if store is None else str(store), **_dotted(settings)}
-        self._platform = Platform(load_settings(overrides).settings)
+        self._platform = _platform or Platform(load_settings(overrides).settings)
+
+    @classmethod
+    def over(cls, platform: Platform) -> "AsyncCrypto":
+        """Return the door to a platform that is open already; the caller closes it."""
+        return cls(_platform=platform)
 
     async def __aenter__(self) -> Self:
         await self._platform.__aenter__()
@@ -264,7 +275,7 @@ class Crypto:
         self._thread = threading.Thread(target=self._loop.run_forever, name="zvtc", daemon=True)
         self._thread.start()
         try:
-            self._inner = AsyncCrypto(store, **settings)
+            self._inner = AsyncCrypto(store, _platform=None, **settings)
             self._run(self._inner.__aenter__())
         except BaseException:
             self._stop()

@@ -11,11 +11,13 @@ from urllib.parse import urlsplit
 from zvt_crypto.bootstrap.engine import open_store
 from zvt_crypto.connectors.base import BaseCryptoConnector, Tools
 from zvt_crypto.connectors.registry import CONNECTORS, build
-from zvt_crypto.connectors.spec import ExchangeSpec
+from zvt_crypto.connectors.spec import ExchangeSpec, QuotaFact
 from zvt_crypto.core.errors import BadSetting
 from zvt_crypto.net.clock import ServerClock, SystemClock
-from zvt_crypto.net.governor import Governor, Quota, SharedState
+from zvt_crypto.net.governor import Governor
+from zvt_crypto.net.governor_state import FileState
 from zvt_crypto.net.http import HttpClient, HttpConfig
+from zvt_crypto.net.quota import Quota
 from zvt_crypto.net.retry import RetryPolicy
 from zvt_crypto.ports.clock import Clock
 from zvt_crypto.ports.store import Store
@@ -34,6 +36,7 @@ class Connectors(Mapping[str, BaseCryptoConnector]):
         self._scratch = scratch
         self._made: dict[str, BaseCryptoConnector] = {}
         self._clients: dict[str, HttpClient] = {}
+        self._states: list[FileState] = []
 
     def __getitem__(self, name: str) -> BaseCryptoConnector:
         if name not in CONNECTORS:
@@ -52,6 +55,9 @@ class Connectors(Mapping[str, BaseCryptoConnector]):
         """Close the connections of those that were made."""
         for client in self._clients.values():
             await client.close()
+        for state in self._states:
+            state.close()
+        self._states.clear()
         self._made.clear()
         self._clients.clear()
 
@@ -68,10 +74,11 @@ class Connectors(Mapping[str, BaseCryptoConnector]):
             connections_per_host=mine.concurrency,
         )
         self._clients[name] = HttpClient(name, config)
+        server_clock = ServerClock(self._clock)
         tools = Tools(
             http=self._clients[name],
-            governors=self._governors(spec, mine, hosts),
-            clock=ServerClock(self._clock),
+            governors=self._governors(spec, mine, hosts, server_clock),
+            clock=server_clock,
             system=self._clock,
             hosts=hosts,
             scratch=self._scratch,
@@ -80,17 +87,33 @@ class Connectors(Mapping[str, BaseCryptoConnector]):
         return build(name, tools)
 
     def _governors(
-        self, spec: ExchangeSpec, mine: ExchangeSettings, hosts: Mapping[str, str]
+        self,
+        spec: ExchangeSpec,
+        mine: ExchangeSettings,
+        hosts: Mapping[str, str],
+        server_clock: ServerClock,
     ) -> dict[str, Governor]:
-        """Return a governor per host role; roles on one host share one budget file."""
+        """Return a governor per host role; its budget file is shared by all processes here."""
         folder = self._settings.state_dir / "budget"
         made: dict[str, Governor] = {}
-        for role, facts in spec.quotas.items():
-            key = f"{spec.name}-{role}-{urlsplit(hosts[role]).netloc}".replace(":", "_")
-            quotas = [Quota.of(fact) for fact in facts]
-            state = SharedState(folder / f"{key}.budget")
-            made[role] = Governor(key, quotas, state, share=mine.budget, clock=self._clock)
+        for role, url in hosts.items():
+            where = urlsplit(url)
+            key = "-".join((spec.name, role, (where.netloc + where.path).replace("/", "_")))
+            state = FileState(folder / f"{key.replace(':', '_')}.budget")
+            self._states.append(state)
+            made[role] = Governor(
+                key,
+                [_quota(fact, mine.budget) for fact in spec.quotas.get(role, ())],
+                state,
+                share=mine.budget,
+                clock=self._clock,
+                server_clock=server_clock,
+            )
         return made
+
+
+def _quota(fact: QuotaFact, budget: float) -> Quota:
+    return Quota(fact.name, fact.amount, fact.per_s, kind=fact.style, share=min(fact.share, budget))
 
 
 def hosts_of(spec: ExchangeSpec, mine: ExchangeSettings, sim: str | None) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """What a question to the platform returns: rows, and proof of what they are."""
 
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -60,10 +61,8 @@ class Result:
         Raises:
             MissingExtra: pandas is not installed.
         """
-        try:
-            import pandas as pd  # noqa: F401, PLC0415 - optional, and slow to import
-        except ImportError:
-            raise MissingExtra("to_pandas()", "pandas") from None
+        if importlib.util.find_spec("pandas") is None:
+            raise MissingExtra("to_pandas()", "pandas")
         return self.table.to_pandas().set_index("timestamp")
 
     def __len__(self) -> int:

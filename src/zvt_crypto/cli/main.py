@@ -1,0 +1,89 @@
+"""`zvtc`: every command, and what its exit codes mean.
+
+0 done, 1 failed, 2 wrong usage, 3 done but incomplete, 130 stopped by the user.
+"""
+
+import logging
+import os
+import sys
+from typing import Annotated, Any
+
+import click
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from zvt_crypto import __version__
+from zvt_crypto.cli import ledger, load, query, survey
+from zvt_crypto.core.errors import CryptoError, UsageError
+
+FAILED, USAGE, STOPPED = 1, 2, 130
+
+app = typer.Typer(
+    name="zvtc",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Crypto market data with proof of completeness.",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but incomplete.",
+)
+app.command()(load.load)
+app.add_typer(query.query, name="query")
+app.command()(ledger.coverage)
+app.command()(ledger.gaps)
+app.command()(ledger.verify)
+app.command()(ledger.repair)
+app.command()(ledger.plan)
+app.command()(survey.status)
+app.command()(survey.instruments)
+
+
+@app.callback()
+def options(
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Crypto market data with proof of completeness."""
+    if version:
+        typer.echo(f"zvtc {__version__}")
+        raise typer.Exit
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command and end the process with its exit code."""
+    logging.basicConfig(level=os.environ.get("ZVTC_LOG_LEVEL", "ERROR").upper(), stream=sys.stderr)
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: list[str] | None) -> int:
+    try:
+        code: Any = app(arguments, standalone_mode=False)
+    except CryptoError as e:
+        return _complain(e, USAGE if isinstance(e, UsageError) else FAILED)
+    except click.exceptions.Exit as e:
+        return e.exit_code
+    except click.ClickException as e:
+        e.show()
+        return e.exit_code
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        sys.stderr.write("stopped; what was done is kept, the same command resumes\n")
+        return STOPPED
+    except BrokenPipeError:
+        # The reader of our output has left; what is buffered must not raise again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    return code if isinstance(code, int) else 0
+
+
+def _complain(error: CryptoError, code: int) -> int:
+    if os.environ.get("ZVTC_DEBUG") == "1":
+        raise error
+    Console(stderr=True, highlight=False, soft_wrap=True).print(
+        f"[red]error:[/red] {escape(str(error))}"
+    )
+    return code
+
+
+if __name__ == "__main__":
+    main()

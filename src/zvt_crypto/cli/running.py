@@ -1,0 +1,51 @@
+"""Run a command's work: settings from flags, the platform around it, one event loop."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from zvt_crypto.bootstrap.platform import Platform
+from zvt_crypto.settings import Settings, load_settings
+
+T = TypeVar("T")
+
+
+def settings_from(store: str | None = None, sim: str | None = None, **more: object) -> Settings:
+    """Return the settings with these flags on top; a flag that is None was not given."""
+    return load_settings({"store": store, "sim": sim, **more}).settings
+
+
+def run(work: Callable[[Platform], Awaitable[T]], settings: Settings, *, create: bool = False) -> T:
+    """Open the platform, do `work`, close it; Ctrl-C and SIGTERM end it in good order.
+
+    Args:
+        work: gets the open platform.
+        settings: what to build it from.
+        create: whether a store that does not exist yet is made.
+
+    Raises:
+        KeyboardInterrupt: the user stopped it; what was committed is kept.
+    """
+
+    async def main() -> T:
+        task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        if task is not None:
+            loop.add_signal_handler(signal.SIGTERM, task.cancel)
+        async with Platform(settings, create=create) as platform:
+            return await work(platform)
+
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(main())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop  # noqa: PLC0415 - absent on Windows
+    except ImportError:
+        return None
+    return uvloop.new_event_loop

@@ -1,0 +1,116 @@
+"""`zvtc status` and `zvtc instruments`: what is there, here and at the exchanges."""
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from zvt_crypto.bootstrap.platform import Platform
+from zvt_crypto.cli.display import out, print_json, print_rows
+from zvt_crypto.cli.flags import (
+    EXCHANGES,
+    ExchangeArg,
+    JsonFlag,
+    SimFlag,
+    StoreFlag,
+    parse_exchange,
+)
+from zvt_crypto.cli.running import run, settings_from
+from zvt_crypto.cli.shape import info_fields, instrument_fields
+from zvt_crypto.core.instrument import Instrument
+from zvt_crypto.core.record import ExchangeStatus
+from zvt_crypto.ports.store import SeriesInfo
+
+FAILED = 1
+
+
+def status(
+    exchanges: Annotated[
+        list[str] | None, typer.Argument(help="Ask these exchanges.", show_default="all")
+    ] = None,
+    *,
+    offline: Annotated[bool, typer.Option("--offline", help="Ask no exchange.")] = False,
+    store: StoreFlag = None,
+    sim: SimFlag = None,
+    json: JsonFlag = False,
+) -> None:
+    """Show what the store holds, and whether the exchanges answer and how far clocks differ.
+
+    Ends with 1 if an exchange that was asked does not answer.
+    """
+    names = [] if offline else [parse_exchange(name) for name in exchanges or EXCHANGES]
+    # A status is asked by someone who waits: a dead exchange is reported, not insisted on.
+    settings = settings_from(store, sim, **{"net.retry_for_s": 3.0})
+
+    async def work(platform: Platform) -> tuple[list[SeriesInfo], list[ExchangeStatus]]:
+        held = await platform.store.series()
+        found = await asyncio.gather(*(platform.connectors[name].status() for name in names))
+        return held, list(found)
+
+    held, found = run(work, settings)
+    if json:
+        print_json(
+            {
+                "store": {"url": settings.store, "series": [info_fields(info) for info in held]},
+                "exchanges": [
+                    {
+                        "exchange": one.exchange,
+                        "up": one.is_up,
+                        "skew_ms": one.skew_us / 1000,
+                        "detail": one.detail,
+                    }
+                    for one in found
+                ],
+                "simulator": settings.sim,
+            }
+        )
+    else:
+        if settings.sim:
+            out().print(f"[yellow]simulated exchanges at {settings.sim}[/yellow]")
+        columns = ("exchange", "symbol", "kind", "interval", "rows", "first", "last", "bytes")
+        rows = [[info_fields(info)[c] for c in columns] for info in held]
+        print_rows(f"store {settings.store}: {len(held)} series", columns, rows)
+        for one in found:
+            state = "[green]up[/green]" if one.is_up else "[red]down[/red]"
+            skew = f"clock {one.skew_us / 1000:+.0f} ms" if one.is_up else one.detail
+            out().print(f"{one.exchange:<9} {state}  {skew}")
+    if not all(one.is_up for one in found):
+        raise typer.Exit(FAILED)
+
+
+def instruments(
+    exchange: ExchangeArg,
+    search: Annotated[
+        str | None, typer.Argument(help="Only names that contain this.", show_default=False)
+    ] = None,
+    *,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Ask the exchange even if the store knows.")
+    ] = False,
+    store: StoreFlag = None,
+    sim: SimFlag = None,
+    json: JsonFlag = False,
+) -> None:
+    """List an exchange's instruments with every spelling; the store keeps their history.
+
+    Example: zvtc instruments okx BTC
+    """
+    name = parse_exchange(exchange)
+
+    async def work(platform: Platform) -> list[Instrument]:
+        return list(await platform.loader.instruments(name, refresh=refresh))
+
+    found = run(work, settings_from(store, sim), create=True)
+    wanted = (search or "").upper()
+    fields = [
+        instrument_fields(one)
+        for one in sorted(found, key=lambda i: i.symbol)
+        if any(wanted in text.upper() for text in (one.symbol, one.native, one.ccxt))
+    ]
+    if json:
+        print_json({"instruments": fields})
+        return
+    columns = ("symbol", "native", "ccxt", "market", "status", "tick_size", "size_step")
+    print_rows(
+        f"{name}: {len(fields):,} instruments", columns, [[f[c] for c in columns] for f in fields]
+    )
