@@ -5,6 +5,7 @@ handed back as it is, because every exchange means something else by it.
 """
 
 import asyncio
+import re
 import ssl
 import time
 import uuid
@@ -27,6 +28,8 @@ from zvt_crypto.net.body import ACCEPT_ENCODING, decode_body
 # Decoding this much takes about a millisecond: more would be felt by live streams on the loop.
 _DECODE_INLINE_BYTES: Final = 256 * 1024
 _PRINTABLE: Final = "".join(map(chr, range(0x21, 0x7F)))
+# Some of aiohttp's errors name the whole URL, and a query may carry a signature.
+_QUERY: Final = re.compile(r"\?[^\s'\"]*")
 # Not OSError: a full disk under `download` is no fault of the network.
 _NETWORK: Final = (aiohttp.ClientError, TimeoutError, ConnectionError, ssl.SSLError)
 
@@ -74,7 +77,9 @@ class HttpReply:
 
 
 class HttpClient:
-    """Keep-alive connections to the hosts of one exchange; an `async with`.
+    """Keep-alive connections to the hosts of one exchange; an `async with`, or closed by hand.
+
+    The first call opens it.
 
     Redirects are not followed by `get`: no documented endpoint answers with one, and a signed
     request must not wander.
@@ -86,23 +91,6 @@ class HttpClient:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        config = self._config
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=0,
-                limit_per_host=config.connections_per_host,
-                keepalive_timeout=config.keepalive_s,
-                ttl_dns_cache=300,
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={
-                "User-Agent": f"zvt-crypto/{__version__}",
-                "Accept-Encoding": ACCEPT_ENCODING,
-            },
-            auto_decompress=False,
-            read_bufsize=config.read_buffer_bytes,
-            timeout=self._timeout(total_s=config.total_timeout_s),
-        )
         return self
 
     async def __aexit__(
@@ -111,6 +99,10 @@ class HttpClient:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections; the client can be used again and opens new ones."""
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -230,8 +222,27 @@ class HttpClient:
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
-            raise RuntimeError("HttpClient is used outside its `async with`")
+            self._session = self._new_session()
         return self._session
+
+    def _new_session(self) -> aiohttp.ClientSession:
+        config = self._config
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0,
+                limit_per_host=config.connections_per_host,
+                keepalive_timeout=config.keepalive_s,
+                ttl_dns_cache=300,
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={
+                "User-Agent": f"zvt-crypto/{__version__}",
+                "Accept-Encoding": ACCEPT_ENCODING,
+            },
+            auto_decompress=False,
+            read_bufsize=config.read_buffer_bytes,
+            timeout=self._timeout(total_s=config.total_timeout_s),
+        )
 
     async def _chunks(self, reply: aiohttp.ClientResponse, limit: int) -> AsyncIterator[bytes]:
         """Yield what has arrived, as aiohttp holds it; refuse before reading where possible."""
@@ -277,12 +288,14 @@ class HttpClient:
         if params:
             url = f"{url}{'&' if '?' in url else '?'}{urlencode(params, quote_via=quote)}"
         try:
-            return URL(url, encoded=True)
-        except ValueError as e:
-            raise RequestRejected(self._exchange, f"not a URL: {e}") from e
+            target = URL(url, encoded=True)
+            if target.scheme in {"http", "https"} and target.raw_host and target.port:
+                return target
+        except ValueError:
+            pass
+        # Without the text: a query may carry a signature.
+        raise RequestRejected(self._exchange, "the address is not an absolute http(s) URL")
 
-    def _fault(self, error: Exception) -> NetworkFault | RequestRejected:
-        if isinstance(error, aiohttp.InvalidURL):
-            # Not its text: a query may carry a signature.
-            return RequestRejected(self._exchange, "the URL is not an absolute http(s) URL")
-        return NetworkFault(self._exchange, f"{type(error).__name__}: {error}".rstrip(": "))
+    def _fault(self, error: Exception) -> NetworkFault:
+        text = _QUERY.sub("?...", f"{type(error).__name__}: {error}".rstrip(": "))
+        return NetworkFault(self._exchange, text)
