@@ -1,9 +1,9 @@
 """Columns of integers to text rows, without a Python loop.
 
-A page of a thousand candles has twelve thousand numbers. Here every number becomes digits in one
-matrix of bytes, four at a time from a table; a mask drops leading (and, if wished, trailing)
-zeros; what is left, read row by row, is the text. Measured: 1,440 candles of twelve columns in
-about a millisecond, against eight for `str.format`.
+A page of a thousand candles has twelve thousand numbers. Here the rows are one matrix of bytes,
+constants broadcast into it and every number written as digits, four at a time from a table.
+Leading (and, if wished, trailing) zeros become NUL, which no text of ours holds, and one
+`translate` deletes them all.
 """
 
 from collections.abc import Sequence
@@ -97,23 +97,23 @@ def encode_rows(fields: Sequence[Field], count: int) -> tuple[bytes, Ints]:
     """
     if count == 0:
         return b"", np.zeros(1, dtype=np.int64)
-    cells: list[Bytes] = []
-    masks: list[Mask] = []
-    for field in fields:
+    widths = [_width(field) for field in fields]
+    matrix = np.empty((count, sum(widths)), dtype=np.uint8)
+    dropped = np.zeros(count, dtype=np.int64)
+    at = 0
+    for field, width in zip(fields, widths, strict=True):
+        cells = matrix[:, at : at + width]
+        at += width
         if isinstance(field, bytes):
-            constant = np.frombuffer(field, dtype=np.uint8)
-            _append(cells, masks, np.broadcast_to(constant, (count, len(field))))
+            cells[:] = np.frombuffer(field, dtype=np.uint8)
         elif isinstance(field, Text):
-            width = field.values.dtype.itemsize
-            matrix = np.ascontiguousarray(field.values).view(np.uint8).reshape(count, width)
-            cells.append(matrix)
-            masks.append(matrix != 0)
+            cells[:] = np.ascontiguousarray(field.values).view(np.uint8).reshape(count, width)
+            dropped += (cells == 0).sum(axis=1)
         else:
-            _append_number(cells, masks, field)
-    matrix, mask = np.concatenate(cells, axis=1), np.concatenate(masks, axis=1)
+            _write(field, cells, dropped)
     offsets = np.zeros(count + 1, dtype=np.int64)
-    np.cumsum(mask.sum(axis=1), out=offsets[1:])
-    return matrix[mask].tobytes(), offsets
+    np.cumsum(at - dropped, out=offsets[1:])
+    return matrix.tobytes().translate(None, b"\0"), offsets
 
 
 def decimal_text(value: int, decimals: int, *, trim: bool = True) -> str:
@@ -128,36 +128,54 @@ def decimal_text(value: int, decimals: int, *, trim: bool = True) -> str:
     return f"{sign}{whole}.{fraction}" if fraction else sign + whole
 
 
-def _append(cells: list[Bytes], masks: list[Mask], matrix: Bytes) -> None:
-    cells.append(matrix)
-    masks.append(np.ones(matrix.shape, dtype=np.bool_))
+def _width(field: Field) -> int:
+    if isinstance(field, bytes):
+        return len(field)
+    if isinstance(field, Text):
+        return field.values.dtype.itemsize
+    highest, lowest = int(field.values.max()), int(field.values.min())
+    digits = max(len(str(max(highest, -lowest))), field.decimals + 1)
+    return (lowest < 0) + digits + (field.decimals > 0)
 
 
-def _append_number(cells: list[Bytes], masks: list[Mask], number: Number) -> None:
-    values = number.values
-    count = len(values)
+def _write(number: Number, cells: Bytes, dropped: Ints) -> None:
+    """Write a column of numbers; NUL where a digit is dropped, counted in `dropped`."""
+    values, decimals = number.values, number.decimals
     negative = values < 0
     if negative.any():
-        cells.append(np.full((count, 1), ord("-"), dtype=np.uint8))
-        masks.append(negative.reshape(count, 1))
-        values = np.abs(values)
-    decimals = number.decimals
-    total = max(len(str(int(values.max()))), decimals + 1)
+        cells[:, 0] = np.where(negative, ord("-"), 0)
+        dropped += ~negative
+        values, cells = np.abs(values), cells[:, 1:]
+    total = cells.shape[1] - (decimals > 0)
     digits = _digits(values, total)
-    whole, fraction = digits[:, : total - decimals], digits[:, total - decimals :]
-    shown = np.logical_or.accumulate(whole != _ZERO, axis=1)
-    shown[:, -1] = True
-    cells.append(whole)
-    masks.append(shown)
-    if not decimals:
-        return
-    kept = np.ones(fraction.shape, dtype=np.bool_)
-    if number.trim:
-        kept = np.logical_or.accumulate((fraction != _ZERO)[:, ::-1], axis=1)[:, ::-1]
-    cells.append(np.full((count, 1), ord("."), dtype=np.uint8))
-    masks.append(kept[:, :1])
-    cells.append(fraction)
-    masks.append(kept)
+    whole = total - decimals
+    cells[:, :whole] = digits[:, :whole]
+    power = 10 ** (total - 1)
+    for column in range(whole - 1):
+        leading = values < power
+        if not leading.any():
+            break
+        cells[leading, column] = 0
+        dropped += leading
+        power //= 10
+    if decimals:
+        cells[:, whole] = ord(".")
+        cells[:, whole + 1 :] = digits[:, whole:]
+        if number.trim:
+            _trim(values, decimals, cells[:, whole:], dropped)
+
+
+def _trim(values: Ints, decimals: int, fraction: Bytes, dropped: Ints) -> None:
+    """Drop the zeros at the end of fractions, and the points nothing is left behind."""
+    trailing = np.ones(len(values), dtype=np.bool_)
+    for column in range(decimals, 0, -1):
+        trailing &= fraction[:, column] == _ZERO
+        if not trailing.any():
+            return
+        fraction[trailing, column] = 0
+        dropped += trailing
+    fraction[trailing, 0] = 0
+    dropped += trailing
 
 
 def _digits(values: Ints, total: int) -> Bytes:

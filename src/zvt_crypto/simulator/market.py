@@ -233,7 +233,9 @@ class Market:
 
     def _times(self, instrument: Instrument, day: int, key: int, count: int) -> Ints:
         """Return sorted moments of the day, denser at noon, none before listing or in an outage."""
-        u = np.sort(noise.uniform(key, np.arange(count, dtype=np.int64)))
+        waits = -np.log1p(-noise.uniform(key, np.arange(count, dtype=np.int64)))
+        u = np.cumsum(waits)
+        u /= u[-1] + waits[0]
         u = u - 0.3 * np.sin(2 * np.pi * u) / (2 * np.pi)
         start, end = day * US_PER_DAY, (day + 1) * US_PER_DAY
         start = max(start, instrument.listed_us)

@@ -73,9 +73,9 @@ class Simulator:
         return f"{self.url}/{exchange}"
 
     async def __aenter__(self) -> "Simulator":
-        runner = web.ServerRunner(web.Server(self._handle, access_log=None))
+        runner = web.ServerRunner(web.Server(self._handle, access_log=None), shutdown_timeout=1.0)
         await runner.setup()
-        site = web.TCPSite(runner, self.config.host, self.config.port, shutdown_timeout=1.0)
+        site = web.TCPSite(runner, self.config.host, self.config.port)
         await site.start()
         self._runner = runner
         self._port = runner.addresses[0][1]

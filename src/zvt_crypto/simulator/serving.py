@@ -196,21 +196,35 @@ def select_candles(
     newest: bool,
     running: bool,
 ) -> list[Cut]:
-    """Return candles as `rows.select` does, with the running one and without hidden ones."""
-    forming: list[Cut] = []
-    if isinstance(series, CandleSeries):
-        opened = series.bar.floor(request.now_us)
-        if running and start_us <= opened < end_us:
-            row = series.running(request.now_us)
-            forming = [(row, 0, 1)] if len(row) else []
-        end_us = min(end_us, opened)
-    if request.hidden is not None:
-        cuts = _select_visible(series, request, start_us, end_us, limit, newest=newest)
-    else:
-        wanted = limit - len(forming) if newest else limit
-        cuts = select(series, start_us, end_us, wanted, newest=newest)
-    count = sum(stop - first for _, first, stop in cuts)
-    return cuts + forming if count < limit else cuts
+    """Return candles as `rows.select` does, with the running one and without hidden ones.
+
+    The running candle is made anew for every answer, so only for those that reach it.
+    """
+    if not isinstance(series, CandleSeries):
+        return _select_shown(series, request, start_us, end_us, limit, newest=newest)
+    opened = series.bar.floor(request.now_us)
+    reaches_now = running and start_us <= opened < end_us
+    end_us = min(end_us, opened)
+    if not reaches_now:
+        return _select_shown(series, request, start_us, end_us, limit, newest=newest)
+    if newest:
+        row = series.running(request.now_us)
+        rest = limit - len(row)
+        cuts = _select_shown(series, request, start_us, end_us, rest, newest=True)
+        return [*cuts, (row, 0, 1)] if len(row) else cuts
+    cuts = _select_shown(series, request, start_us, end_us, limit, newest=False)
+    if sum(stop - first for _, first, stop in cuts) < limit:
+        row = series.running(request.now_us)
+        cuts += [(row, 0, 1)] if len(row) else []
+    return cuts
+
+
+def _select_shown(
+    series: Series, request: "Request", start_us: int, end_us: int, limit: int, *, newest: bool
+) -> list[Cut]:
+    if request.hidden is None:
+        return select(series, start_us, end_us, limit, newest=newest)
+    return _select_visible(series, request, start_us, end_us, limit, newest=newest)
 
 
 def _select_visible(
