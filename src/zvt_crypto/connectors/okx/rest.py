@@ -17,6 +17,7 @@ from zvt_crypto.connectors.okx.refusal import check_reply
 from zvt_crypto.connectors.okx.spec import (
     BOOK_DEPTH_MAX,
     BOOK_FULL_DEPTH_MAX,
+    FIRST_CANDLE_US,
     INST_TYPES,
     NAME,
     OKX,
@@ -49,6 +50,8 @@ _RECENT_MARGIN: Final = 40
 _TRADES_WINDOW_US: Final = US_PER_HOUR
 # Funding of a contract that pays every hour fits a page with room to spare.
 _FUNDING_WINDOW_US: Final = 7 * US_PER_DAY
+# The lowest number any source gives for the rows of a full page.
+_SHORTEST_CAP: Final = 100
 _HISTORY: Final = (Kind.CANDLES, Kind.TRADES, Kind.FUNDING)
 
 
@@ -111,25 +114,26 @@ class OkxConnector(OkxArchives):
         There is no paging forwards: the oldest month is found, then its first day, then that
         day's first hour. `listTime` is no bound: history is older than it for some pairs.
         """
-        now_us = self.clock.now_us()
-        opened = await self._oldest(instrument, Interval.MON1, Range(0, now_us + US_PER_DAY))
+        ever = Range(FIRST_CANDLE_US, self.clock.now_us() + US_PER_DAY)
+        # The newest 1,440 months are all there are, the running one included.
+        opened = await self._oldest("candles_recent", instrument, Interval.MON1, ever)
         if opened is None:
             return None
         for finer, coarser in ((Interval.D1, Interval.MON1), (Interval.H1, Interval.D1)):
             if interval.nominal_us >= coarser.nominal_us:
                 break
             inside = Range(opened, coarser.shift(opened, 1))
-            found = await self._oldest(instrument, finer, inside)
+            found = await self._oldest("candles", instrument, finer, inside)
             if found is None:
                 break
             opened = found
         return interval.floor(opened)
 
     async def _oldest(
-        self, instrument: Instrument, interval: Interval, inside: Range
+        self, name: str, instrument: Instrument, interval: Interval, inside: Range
     ) -> int | None:
         """Return the oldest open inside a range, the running one included; None if none."""
-        endpoint = _ENDPOINTS["candles"]
+        endpoint = _ENDPOINTS[name]
         bar = self.spec.intervals[interval]
         params = _back_params(instrument, inside, endpoint.page_rows, bar=bar)
         oldest: int | None = None
@@ -185,12 +189,14 @@ class OkxConnector(OkxArchives):
         instrument: Instrument,
         read: Callable[[bytes], Page],
         window: Range,
+        *,
+        shortest: int = 0,
         **extra: str,
     ) -> tuple[list[Page], int]:
         """Return the pages of `window`, newest first, and what they weighed.
 
         Fewer rows than asked for are no end: some servers give 100 at most. The end is a row at
-        the start of the window, or a page that leads no further.
+        the start of the window, a page that leads no further, or one under `shortest` rows.
         """
         params = _back_params(instrument, window, endpoint.page_rows, **extra)
         pages: list[Page] = []
@@ -202,7 +208,7 @@ class OkxConnector(OkxArchives):
             pages.append(page)
             body_bytes += size
             reached = parse.oldest_time(page)
-            if reached is None or reached >= oldest:
+            if reached is None or reached >= oldest or len(page.columns["timestamp"]) < shortest:
                 break
             oldest = reached
             params = {**params, "after": oldest // US_PER_MS}

@@ -21,6 +21,9 @@ _THREE_MONTHS_S: Final = 89 * 86_400
 _SHARE: Final = 0.9
 _PER_S: Final = 2.0
 
+FIRST_CANDLE_US: Final = 1_356_998_400_000_000
+"""2013-01-01: before the first candle of any pair (BTC-USDT begins in October 2017)."""
+
 RECENT_BARS: Final = 1_440
 """How many of the newest bars `market/candles` holds; asked for older ones it answers nothing."""
 
