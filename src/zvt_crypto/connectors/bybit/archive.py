@@ -54,6 +54,13 @@ _SPOT: Final = {
     "side": "side",
 }
 _OPTIONAL: Final = {"homenotional"}
+
+# The order of columns, for a file that starts with a trade at once.
+_PERP_HEADER: Final = (
+    b"timestamp,symbol,side,size,price,tickDirection,trdMatchID,grossValue,homeNotional,"
+    b"foreignNotional\n"
+)
+_SPOT_HEADER: Final = b"id,timestamp,price,volume,side\n"
 _NUMBERS: Final = {"timestamp", "price", "size", "worth"}
 
 # A checksum that differs is an OSError (BadGzipFile), an end too early an EOFError.
@@ -200,7 +207,8 @@ def read_parts(
     """
     rejected: list[Rejected] = []
     pieces: list[_Piece] = []
-    for text in _texts(path):
+    is_spot = instrument.market is Market.SPOT
+    for text in _texts(path, _SPOT_HEADER if is_spot else _PERP_HEADER):
         frame = _parse_piece(text, instrument, covers, rejected)
         if len(frame):
             pieces.append(_Piece.spilled(frame, spill / f"{len(pieces)}.arrow"))
@@ -266,13 +274,15 @@ def _finish(pieces: Sequence[pl.DataFrame]) -> pa.Table:
     return frame.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(TRADES)
 
 
-def _texts(path: Path) -> Iterator[bytes]:
-    """Yield the text in pieces of whole lines, the header line before each."""
+def _texts(path: Path, usual: bytes) -> Iterator[bytes]:
+    """Yield the text in pieces of whole lines, the header line (or the usual one) before each."""
     total = 0
     try:
         with igzip.IGzipFile(path, "rb") as file:
             header = file.readline(_MAX_LINE_BYTES)
             rest = b""
+            if header[:1].isdigit():
+                header, rest = usual, header
             while block := file.read(_PIECE_BYTES):
                 total += len(block)
                 end = block.rfind(b"\n") + 1

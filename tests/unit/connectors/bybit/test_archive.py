@@ -211,6 +211,15 @@ def test_newer_files_have_a_column_more_and_columns_go_by_name(tmp_path: Path):
     }
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_file_without_a_header_has_the_usual_columns(tmp_path: Path, count: int):
+    rows = [f"{perp_row(f'{S + n}', f'id{n}')},0" for n in range(count)]
+    (part,) = read(tmp_path, rows)
+    assert column(part, "trade_id") == [f"id{n}" for n in range(count)]
+    (part,) = read(tmp_path, [spot_row(7, DAY // 1_000)], SPOT)
+    assert column(part, "trade_id") == ["20240501-00000007"]
+
+
 def test_inverse_sizes_are_dollars_and_home_notional_is_their_worth(tmp_path: Path):
     row = perp_row(f"{S}", "id", size="1000", price="60000", home="0.01666667", foreign="1000")
     (part,) = read(tmp_path, [PERP_HEADER, row], INVERSE)
