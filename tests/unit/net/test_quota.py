@@ -19,7 +19,7 @@ def at(us: float, *, skew_us: float = 0) -> Now:
 
 
 def meter_of(share: float = 1.0, **facts: Any) -> tuple[Meter, list[float]]:
-    meter = make_meter(Quota(**{"name": "q", **facts}), 2, share)
+    meter = make_meter(Quota("q", **facts), 2, share)
     return meter, [0.0] * (2 + meter.size)
 
 
@@ -109,23 +109,26 @@ def test_a_bucket_of_the_server_never_overflows(
         assert level <= burst + 1e-6
 
 
+TWENTY: dict[str, Any] = {"amount": 20, "per_s": 10.0}
+
+
 @pytest.mark.parametrize(
     "facts", [{}, {"kind": "rolling"}, {"kind": "bucket"}, {"kind": "rolling", "amount": 5_000}]
 )
 class TestEveryKind:
     def test_a_cost_over_the_limit_can_never_go(self, facts: dict[str, Any]):
-        meter, cells = meter_of(0.97, **{"amount": 20, "per_s": 10.0, **facts})
+        meter, cells = meter_of(0.97, **TWENTY | facts)
         assert meter.wait_us(cells, at(5 * S), meter.quota.amount + 1) == math.inf
 
     def test_a_cost_over_the_share_goes_alone(self, facts: dict[str, Any]):
-        meter, cells = meter_of(0.5, **{"amount": 20, "per_s": 10.0, **facts})
+        meter, cells = meter_of(0.5, **TWENTY | facts)
         limit = meter.quota.amount
         assert meter.wait_us(cells, at(5 * S), limit) == 0
         meter.book(cells, at(5 * S), 1)
         assert 0 < meter.wait_us(cells, at(5 * S), limit) < math.inf
 
     def test_what_the_server_counted_more_is_taken_over(self, facts: dict[str, Any]):
-        meter, cells = meter_of(1.0, **{"amount": 20, "per_s": 10.0, **facts})
+        meter, cells = meter_of(1.0, **TWENTY | facts)
         limit = meter.quota.amount
         meter.observe(cells, at(5 * S), limit - 2, 0)
         assert meter.wait_us(cells, at(5 * S), 2) == 0
@@ -134,14 +137,14 @@ class TestEveryKind:
         assert meter.wait_us(cells, at(5 * S), 3) > 0
 
     def test_a_full_meter_lets_nothing_out_and_recovers(self, facts: dict[str, Any]):
-        meter, cells = meter_of(1.0, **{"amount": 20, "per_s": 10.0, **facts})
+        meter, cells = meter_of(1.0, **TWENTY | facts)
         meter.fill(cells, at(5 * S))
         wait = meter.wait_us(cells, at(5 * S), 1)
         assert 0 < wait <= 11 * S
         assert meter.wait_us(cells, at(5 * S + math.ceil(wait)), 1) == 0
 
     def test_a_raised_limit_is_used(self, facts: dict[str, Any]):
-        meter, cells = meter_of(1.0, **{"amount": 20, "per_s": 10.0, **facts})
+        meter, cells = meter_of(1.0, **TWENTY | facts)
         limit = meter.quota.amount
         cells[meter.at] = limit * 2
         for _ in range(int(limit) * 2):
@@ -150,7 +153,7 @@ class TestEveryKind:
         assert meter.wait_us(cells, at(5 * S), 1) > 0
 
     def test_a_clock_that_began_anew_counts_as_all_used(self, facts: dict[str, Any]):
-        meter, cells = meter_of(1.0, **{"amount": 20, "per_s": 10.0, **facts})
+        meter, cells = meter_of(1.0, **TWENTY | facts)
         meter.book(cells, at(3_600 * S), 1)
         assert 0 < meter.wait_us(cells, at(5 * S), 1) <= 11 * S
 
@@ -179,7 +182,10 @@ def test_a_small_correction_of_the_servers_clock_keeps_both_windows():
     assert meter.wait_us(cells, at(10_000), 1) > 0
 
 
+ONE: dict[str, Any] = {"amount": 1, "per_s": 1}
+
+
 @pytest.mark.parametrize("bad", [{"amount": 0}, {"per_s": 0}, {"share": 0}, {"share": 1.1}])
 def test_impossible_quotas_are_refused(bad: dict[str, Any]):
     with pytest.raises(ValueError, match="q"):
-        Quota(**{"name": "q", "amount": 1, "per_s": 1, **bad})
+        Quota("q", **ONE | bad)
