@@ -8,35 +8,27 @@ filters; weights, the used-weight header, 429 and 418; the error bodies of bad p
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, ClassVar, Final
 
+import msgspec
 import numpy as np
 
-from zvt_crypto.core.interval import US_PER_DAY, US_PER_HOUR, US_PER_MINUTE, US_PER_S
+from zvt_crypto.core.interval import US_PER_DAY, US_PER_HOUR, US_PER_S
 from zvt_crypto.simulator import bar as bars
-from zvt_crypto.simulator import binance_info, noise
+from zvt_crypto.simulator import binance_info, binance_limits, binance_rows, noise
 from zvt_crypto.simulator.bar import Bar
-from zvt_crypto.simulator.binance_limits import WeightGovernor
+from zvt_crypto.simulator.binance_limits import Limits, one_or_all
+from zvt_crypto.simulator.binance_params import needed, number, page_size, refuse, times
 from zvt_crypto.simulator.candle import CandleColumns
-from zvt_crypto.simulator.encode import (
-    Column,
-    Field,
-    Ints,
-    Number,
-    Text,
-    decimal_text,
-    encode_rows,
-    encode_values,
-)
+from zvt_crypto.simulator.encode import Ints, decimal_text
 from zvt_crypto.simulator.instrument import ASSETS, Instrument, Kind
-from zvt_crypto.simulator.limits import FixedWindow
 from zvt_crypto.simulator.market import Funding, Trades
 from zvt_crypto.simulator.rows import END_OF_TIME, Layout, Page
-from zvt_crypto.simulator.serving import AGGREGATE, order_ends, order_starts
+from zvt_crypto.simulator.serving import AGGREGATE
 from zvt_crypto.simulator.venue import (
     Encoded,
     Endpoint,
-    Refusal,
     Reply,
     Request,
     Venue,
@@ -60,8 +52,7 @@ _PERP: Final = (Kind.LINEAR,)
 _PERP_TRADES_REACH_US: Final = 48 * US_PER_HOUR
 _PERP_HISTORY_REACH_US: Final = 30 * US_PER_DAY
 _FUNDING_JITTER_MS: Final = 16
-_MARK_PRICE_SINCE_US: Final = 1_698_710_400_000_000  # older funding rows have no mark price
-_SPOT_DECIMALS: Final = 8
+_USUAL_FUNDING_HOURS: Final = 8
 _BOOK_DEPTHS: Final = (5, 10, 20, 50, 100, 500, 1000)
 
 
@@ -70,11 +61,13 @@ class BinanceVenue(Venue):
 
     name = "binance"
     hosts = frozenset(
-        "api.binance.com api1.binance.com api2.binance.com api3.binance.com api4.binance.com "
-        "api-gcp.binance.com data-api.binance.vision fapi.binance.com dapi.binance.com "
-        "data.binance.vision testnet.binance.vision demo-api.binance.com "
-        "demo-fapi.binance.com".split()
-    )
+        (
+            "api.binance.com", "api1.binance.com", "api2.binance.com", "api3.binance.com",
+            "api4.binance.com", "api-gcp.binance.com", "data-api.binance.vision",
+            "fapi.binance.com", "dapi.binance.com", "data.binance.vision",
+            "testnet.binance.vision", "demo-api.binance.com", "demo-fapi.binance.com",
+        )
+    )  # fmt: skip
     candle_layout: ClassVar[Layout] = Layout(times=(0, 6), prices=(1, 2, 3, 4), volume=5)
     trade_layout: ClassVar[Layout] = Layout(times=("time",), prices=("price",), volume="qty")
     funding_layout: ClassVar[Layout] = Layout(times=("fundingTime",), prices=("fundingRate",))
@@ -82,14 +75,7 @@ class BinanceVenue(Venue):
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
-        scale = world.scale.apply
-        self.spot_limit, self.perp_limit = scale(6_000), scale(2_400)
-        self.raw_limit = scale(300_000)
-        self._spot: dict[str, WeightGovernor] = {}
-        self._perp: dict[str, WeightGovernor] = {}
-        self._raw: dict[str, FixedWindow] = {}
-        self._funding: dict[str, FixedWindow] = {}
-        self._statistics: dict[str, FixedWindow] = {}
+        self.limits = Limits(world.scale)
         self._add_spot()
         self._add_perp()
         for path, body in binance_info.STATIC.items():
@@ -112,40 +98,15 @@ class BinanceVenue(Venue):
     def encode_candles(
         self, instrument: Instrument, bar: Bar, candles: CandleColumns, *, closed: bool
     ) -> Encoded:
-        """Write rows of twelve columns, prices and volumes as strings."""
+        """Write rows of twelve columns."""
         del bar, closed
-        spot = instrument.kind is Kind.SPOT
-
-        def written(column: Column) -> Column:
-            return column.fixed(_SPOT_DECIMALS) if spot else column
-
-        fields: list[Field] = [
-            b"[", Number(candles.open_us // MS),
-            b',"', written(candles.open), b'","', written(candles.high),
-            b'","', written(candles.low), b'","', written(candles.close),
-            b'","', written(candles.base), b'",', Number(candles.close_us // MS - 1),
-            b',"', written(candles.quote), b'",', candles.count,
-            b',"', written(candles.buy_base), b'","', written(candles.buy_quote), b'","0"],',
-        ]  # fmt: skip
-        return encode_rows(fields, len(candles))
+        return binance_rows.encode_candles(instrument, candles)
 
     def encode_trades(self, instrument: Instrument, trades: Trades, style: str) -> Encoded:
         """Write single trades, or aggregate ones with the ids they cover."""
-        spot = instrument.kind is Kind.SPOT
-        price = Number(trades.price, instrument.price_decimals)
-        size = Number(trades.size, instrument.size_decimals)
         if style == AGGREGATE:
-            return _encode_orders(trades, price, size, spot=spot)
-        quote = Number(trades.quote, instrument.quote_decimals)
-        if spot:
-            price, size, quote = (n.fixed(_SPOT_DECIMALS) for n in (price, size, quote))
-        tail = b',"isBestMatch":true},' if spot else b',"isRPITrade":false},'
-        fields: list[Field] = [
-            b'{"id":', Number(trades.id), b',"price":"', price, b'","qty":"', size,
-            b'","quoteQty":"', quote, b'","time":', Number(trades.time_us // MS),
-            b',"isBuyerMaker":', _maker(trades), tail,
-        ]  # fmt: skip
-        return encode_rows(fields, len(trades))
+            return binance_rows.encode_orders(instrument, trades)
+        return binance_rows.encode_trades(instrument, trades)
 
     def funding_times(self, instrument: Instrument, funding: Funding) -> Ints:
         """Return the settlements a few milliseconds late, as Binance has them."""
@@ -157,18 +118,7 @@ class BinanceVenue(Venue):
         """Write settled rates; old rows have an empty mark price."""
         from_file = (self.name, instrument.symbol) in self.world.files
         times = funding.time_us if from_file else self.funding_times(instrument, funding)
-        rows = zip(times.tolist(), funding.rate.tolist(), funding.price.tolist(), strict=True)
-        return encode_values(
-            [
-                {
-                    "symbol": instrument.native,
-                    "fundingTime": time_us // MS,
-                    "fundingRate": decimal_text(rate, 8, trim=False),
-                    "markPrice": _mark_price(instrument, time_us, price),
-                }
-                for time_us, rate, price in rows
-            ]
-        )
+        return binance_rows.encode_funding(instrument, funding, times)
 
     def instrument_of(self, request: Request) -> Instrument | None:
         """Return the instrument of the `symbol` parameter, or of an archive's folder."""
@@ -184,16 +134,16 @@ class BinanceVenue(Venue):
         weight = endpoint.cost(request) if endpoint else 1
         self.stats.weight += weight
         perp = scope != "spot"
-        governor = self._governor(request.client, perp=perp)
+        governor = self.limits.governor(request.client, perp=perp)
         status, wait_s = governor.spend(weight, request.now_us)
         name = "fapi weight 1m" if perp else "spot weight 1m"
         self.stats.note_share(name, governor.weight.peak_share)
-        if status != 200:
-            return self._limited(request, status, wait_s, governor.banned_until_us, perp=perp)
-        quota = self._quota(request.client, scope)
+        if status != HTTPStatus.OK:
+            return self._limited(status, wait_s, governor.banned_until_us, perp=perp)
+        quota = self.limits.quota(request.client, scope)
         if quota is not None and not quota.spend(1, request.now_us):
             wait_s = -(-quota.resets_in_us(request.now_us) // US_PER_S)
-            return self._limited(request, 429, wait_s, 0, perp=perp)
+            return self._limited(HTTPStatus.TOO_MANY_REQUESTS, wait_s, 0, perp=perp)
         return None
 
     def decorate(self, request: Request, reply: Reply) -> None:
@@ -202,7 +152,7 @@ class BinanceVenue(Venue):
         if path.startswith("/data/"):
             return
         perp = path.startswith(("/fapi", "/futures"))
-        used = self._governor(request.client, perp=perp).weight.current(request.now_us)
+        used = self.limits.governor(request.client, perp=perp).weight.current(request.now_us)
         reply.headers["X-MBX-USED-WEIGHT-1M"] = str(used)
         if not perp:
             reply.headers["X-MBX-USED-WEIGHT"] = str(used)
@@ -216,15 +166,15 @@ class BinanceVenue(Venue):
     def status_reply(self, request: Request, status: int, params: Mapping[str, Any]) -> Reply:
         """Return Binance's own body for a status."""
         wait_s = int(params.get("retry_after", 1))
-        if status in (418, 429):
-            until = request.now_us + wait_s * US_PER_S
-            reply = self._limited(request, status, wait_s, until,
-                                  perp=request.path.startswith("/fapi"))  # fmt: skip
+        if status in (HTTPStatus.IM_A_TEAPOT, HTTPStatus.TOO_MANY_REQUESTS):
+            until_us = request.now_us + wait_s * US_PER_S
+            perp = request.path.startswith("/fapi")
+            reply = self._limited(status, wait_s, until_us, perp=perp)
             reply.refusal = False
             return reply
-        if status == 451:
-            return json_reply(binance_info.GEO_BODY, 451)
-        if status == 403 or params.get("body") == "html":
+        if status == HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS:
+            return json_reply(binance_info.GEO_BODY, status)
+        if status == HTTPStatus.FORBIDDEN or params.get("body") == "html":
             return Reply(binance_info.WAF_PAGE, status=status, content_type="text/html")
         return json_reply({"code": -1000, "msg": "Service Unavailable."}, status)
 
@@ -233,10 +183,6 @@ class BinanceVenue(Venue):
         if request.path == "/sapi/v1/system/status":
             return json_reply({"status": 1, "msg": "system_maintenance"})
         return self.status_reply(request, 503, {})
-
-    def refuse(self, code: int, message: str, status: int = 400) -> Refusal:
-        """Return an error in Binance's form, to be raised."""
-        return Refusal(json_reply({"code": code, "msg": message}, status))
 
     # Endpoints.
 
@@ -256,40 +202,43 @@ class BinanceVenue(Venue):
         self._add(f"{root}/trades", self._recent_trades(_SPOT), 25, "trades")
         self._add(f"{root}/historicalTrades", self._old_trades(_SPOT), 25, "trades")
         self._add(f"{root}/aggTrades", self._orders(_SPOT), 4, "trades")
-        self._add(f"{root}/depth", self._depth(_SPOT), _spot_depth_weight)
+        self._add(f"{root}/depth", self._depth(_SPOT), binance_limits.SPOT_DEPTH)
         self._add(f"{root}/avgPrice", self._average, 2)
-        for name in ("24hr", "price", "bookTicker"):
-            self._add(f"{root}/ticker/{name}", self._ticker(_SPOT, name), _spot_ticker_weight)
+        self._add(f"{root}/ticker/24hr", self._ticker(_SPOT, "24hr"), binance_limits.day_ticker)
+        for name in ("price", "bookTicker"):
+            self._add(f"{root}/ticker/{name}", self._ticker(_SPOT, name), one_or_all(2, 4))
 
     def _add_perp(self) -> None:
         root = "/fapi/v1"
         self._add(f"{root}/ping", _constant({}), 1, is_data=False)
         self._add(f"{root}/time", _server_time, 1, is_data=False)
         self._add(f"{root}/exchangeInfo", self._perp_info, 1, is_data=False)
-        self._add(f"{root}/klines", self._klines(_PERP, 1_500), _perp_kline_weight, "candles")
+        self._add(
+            f"{root}/klines", self._klines(_PERP, 1_500), binance_limits.PERP_KLINES, "candles"
+        )
         self._add(f"{root}/trades", self._recent_trades(_PERP), 5, "trades")
         self._add(f"{root}/historicalTrades", self._old_trades(_PERP), 200, "trades")
         self._add(f"{root}/aggTrades", self._orders(_PERP), 20, "trades")
-        self._add(f"{root}/depth", self._depth(_PERP), _perp_depth_weight)
+        self._add(f"{root}/depth", self._depth(_PERP), binance_limits.PERP_DEPTH)
         self._add(f"{root}/fundingRate", self._funding_rates, 0, "funding", scope="funding")
         self._add(f"{root}/fundingInfo", self._funding_info, 0, scope="funding")
-        self._add(f"{root}/premiumIndex", self._premium, _one_or_all(1, 10))
+        self._add(f"{root}/premiumIndex", self._premium, one_or_all(1, 10))
         self._add(f"{root}/openInterest", self._open_interest, 1)
         for name, one, many in (("24hr", 1, 40), ("price", 1, 2), ("bookTicker", 2, 5)):
             handle = self._ticker(_PERP, name)
-            self._add(f"{root}/ticker/{name}", handle, _one_or_all(one, many))
-            self._add(f"/fapi/v2/ticker/{name}", handle, _one_or_all(one, many))
+            self._add(f"{root}/ticker/{name}", handle, one_or_all(one, many))
+            self._add(f"/fapi/v2/ticker/{name}", handle, one_or_all(one, many))
 
     def _klines(self, kinds: tuple[Kind, ...], most: int) -> Callable[[Request], Reply]:
         intervals = _SPOT_INTERVALS if kinds == _SPOT else INTERVALS
 
         def handle(request: Request) -> Reply:
             instrument = self._symbol(request, kinds)
-            bar = intervals.get(self._needed(request, "interval"))
+            bar = intervals.get(needed(request, "interval"))
             if bar is None:
-                raise self.refuse(-1120, "Invalid interval.")
-            limit = self._limit(request, 500, most, kinds)
-            start, end = self._times(request)
+                raise refuse(-1120, "Invalid interval.")
+            limit = page_size(request, 500, most, cut=kinds == _SPOT)
+            start, end = times(request)
             page = self.candle_page(
                 request, instrument, bar, start or 0, end, limit=limit, newest=start is None
             )
@@ -300,7 +249,7 @@ class BinanceVenue(Venue):
     def _recent_trades(self, kinds: tuple[Kind, ...]) -> Callable[[Request], Reply]:
         def handle(request: Request) -> Reply:
             instrument = self._symbol(request, kinds)
-            limit = self._limit(request, 500, 1_000, kinds)
+            limit = page_size(request, 500, 1_000, cut=kinds == _SPOT)
             return _rows(self.trade_page(request, instrument, limit=limit, newest=True))
 
         return handle
@@ -310,11 +259,11 @@ class BinanceVenue(Venue):
 
         def handle(request: Request) -> Reply:
             if not spot and not request.headers.get("X-MBX-APIKEY"):
-                raise self.refuse(-2014, "API-key format invalid.", 401)
+                raise refuse(-2014, "API-key format invalid.", 401)
             instrument = self._symbol(request, kinds)
             default, most = (500, 1_000) if spot else (100, 500)
-            limit = self._limit(request, default, most, kinds)
-            first = self._number(request, "fromId")
+            limit = page_size(request, default, most, cut=kinds == _SPOT)
+            first = number(request, "fromId")
             if first is None:
                 return _rows(self.trade_page(request, instrument, limit=limit, newest=True))
             page = self.trade_page_by_id(request, instrument, first, limit=limit, newest=False)
@@ -329,15 +278,14 @@ class BinanceVenue(Venue):
 
         def handle(request: Request) -> Reply:
             instrument = self._symbol(request, kinds)
-            limit = self._limit(request, 500, 1_000, kinds)
-            first = self._number(request, "fromId")
-            start, end = self._times(request)
+            limit = page_size(request, 500, 1_000, cut=kinds == _SPOT)
+            first = number(request, "fromId")
+            start, end = times(request)
             timed = start is not None or end < END_OF_TIME
             if first is not None and timed:
-                raise self.refuse(-1128, "Combination of optional parameters invalid.")
-            if not spot and start is not None and end < END_OF_TIME:
-                if end - start > US_PER_HOUR:
-                    raise self.refuse(-1127, "More than 1 hours between startTime and endTime.")
+                raise refuse(-1128, "Combination of optional parameters invalid.")
+            if not spot and start is not None and END_OF_TIME > end > start + US_PER_HOUR:
+                raise refuse(-1127, "More than 1 hours between startTime and endTime.")
             if first is not None:
                 page = self.trade_page_by_id(
                     request, instrument, first, limit=limit, newest=False, style=AGGREGATE
@@ -357,9 +305,11 @@ class BinanceVenue(Venue):
 
         def handle(request: Request) -> Reply:
             instrument = self._symbol(request, kinds)
-            limit = self._limit(request, 100 if spot else 500, 5_000 if spot else 1_000, kinds)
+            limit = page_size(
+                request, 100 if spot else 500, 5_000 if spot else 1_000, cut=kinds == _SPOT
+            )
             if not spot and limit not in _BOOK_DEPTHS:
-                raise self.refuse(-4021, f"Depth limit {limit} is not valid.")
+                raise refuse(-4021, f"Depth limit {limit} is not valid.")
             now = request.now_us
             value: dict[str, Any] = {"lastUpdateId": binance_info.update_id(now)}
             if not spot:
@@ -399,20 +349,20 @@ class BinanceVenue(Venue):
         listed = self.listed_instruments(Kind.SPOT)
         known = {i.native for i in listed}
         if any(name not in known for name in wanted):
-            raise self.refuse(-1121, "Invalid symbol.")
+            raise refuse(-1121, "Invalid symbol.")
         chosen = [i for i in listed if not wanted or i.native in wanted]
-        limits = (self.spot_limit, self.raw_limit)
+        limits = (self.limits.spot, self.limits.raw)
         return json_reply(binance_info.spot_info(chosen, request.server_us, *limits))
 
     def _perp_info(self, request: Request) -> Reply:
         listed = self.listed_instruments(Kind.LINEAR)
-        return json_reply(binance_info.perp_info(listed, request.server_us, self.perp_limit))
+        return json_reply(binance_info.perp_info(listed, request.server_us, self.limits.perp))
 
     def _funding_rates(self, request: Request) -> Reply:
-        start, end = self._times(request)
-        limit = self._limit(request, 100 if start is not None else 200, 1_000, _PERP)
+        start, end = times(request)
+        limit = page_size(request, 100 if start is not None else 200, 1_000, cut=False)
         if "limit" in request.query:
-            limit = self._limit(request, 100, 1_000, _PERP)
+            limit = page_size(request, 100, 1_000, cut=False)
         if not request.query.get("symbol"):
             return json_reply(self._newest_funding(request))
         instrument = self._symbol(request, _PERP)
@@ -422,8 +372,6 @@ class BinanceVenue(Venue):
         return _rows(page)
 
     def _newest_funding(self, request: Request) -> list[Any]:
-        import msgspec  # noqa: PLC0415 - the one place that reads its own rows
-
         pages = [
             self.funding_page(request, i, limit=1, newest=True)
             for i in self.listed_instruments(Kind.LINEAR)
@@ -432,7 +380,11 @@ class BinanceVenue(Venue):
 
     def _funding_info(self, request: Request) -> Reply:
         del request
-        changed = [i for i in self.listed_instruments(Kind.LINEAR) if i.funding_hours != 8]
+        changed = [
+            i
+            for i in self.listed_instruments(Kind.LINEAR)
+            if i.funding_hours != _USUAL_FUNDING_HOURS
+        ]
         return json_reply([binance_info.funding_info(i) for i in changed])
 
     def _premium(self, request: Request) -> Reply:
@@ -455,81 +407,22 @@ class BinanceVenue(Venue):
 
     # Parameters.
 
-    def _needed(self, request: Request, name: str) -> str:
-        value = request.query.get(name)
-        if not value:
-            raise self.refuse(
-                -1102,
-                f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.",
-            )
-        return value
-
     def _symbol(self, request: Request, kinds: tuple[Kind, ...]) -> Instrument:
-        native = self._needed(request, "symbol")
+        native = needed(request, "symbol")
         if kinds == _SPOT and native != native.upper():
-            raise self.refuse(
+            raise refuse(
                 -1100,
                 "Illegal characters found in parameter 'symbol'; "
                 r"legal range is '^[\w\-._&&[^a-z]]{1,50}$'.",
             )
         instrument = self.lookup(native, kinds)
         if instrument is None:
-            raise self.refuse(-1121, "Invalid symbol.")
+            raise refuse(-1121, "Invalid symbol.")
         return instrument
 
-    def _number(self, request: Request, name: str) -> int | None:
-        value = request.query.get(name)
-        if value is None:
-            return None
-        if not (value.isascii() and value.isdecimal() and len(value) <= 20):
-            raise self.refuse(
-                -1100,
-                f"Illegal characters found in parameter '{name}'; "
-                "legal range is '^[0-9]{1,20}$'.",
-            )
-        return int(value)
-
-    def _limit(self, request: Request, default: int, most: int, kinds: tuple[Kind, ...]) -> int:
-        """Return the page size: spot cuts what is too large, perpetuals refuse it."""
-        limit = self._number(request, "limit")
-        if limit is None:
-            return default
-        if limit < 1 or (limit > most and kinds != _SPOT):
-            raise self.refuse(-1130, "Data sent for parameter 'limit' is not valid.")
-        return min(limit, most)
-
-    def _times(self, request: Request) -> tuple[int | None, int]:
-        """Return start and end in microseconds; the end is made exclusive."""
-        start, end = self._number(request, "startTime"), self._number(request, "endTime")
-        first = None if start is None else min(start, 2**52) * MS
-        return first, END_OF_TIME if end is None else min(end, 2**52) * MS + 1
-
-    # Limits.
-
-    def _governor(self, client: str, *, perp: bool) -> WeightGovernor:
-        governors, limit = (self._perp, self.perp_limit) if perp else (self._spot, self.spot_limit)
-        if client not in governors:
-            governors[client] = WeightGovernor(limit)
-        return governors[client]
-
-    def _quota(self, client: str, scope: str) -> FixedWindow | None:
-        kinds = {
-            "spot": (self._raw, 300_000, 5 * US_PER_MINUTE),
-            "funding": (self._funding, 500, 5 * US_PER_MINUTE),
-            "statistics": (self._statistics, 1_000, 5 * US_PER_MINUTE),
-        }
-        if scope not in kinds:
-            return None
-        windows, limit, width_us = kinds[scope]
-        if client not in windows:
-            windows[client] = FixedWindow(self.world.scale.apply(limit), width_us)
-        return windows[client]
-
-    def _limited(
-        self, request: Request, status: int, wait_s: int, until_us: int, *, perp: bool
-    ) -> Reply:
-        limit = self.perp_limit if perp else self.spot_limit
-        if status == 418:
+    def _limited(self, status: int, wait_s: int, until_us: int, *, perp: bool) -> Reply:
+        limit = self.limits.perp if perp else self.limits.spot
+        if status == HTTPStatus.IM_A_TEAPOT:
             text = (
                 f"Way too much request weight used; IP banned until {until_us // MS}. "
                 "Please use WebSocket Streams for live updates to avoid bans."
@@ -539,7 +432,6 @@ class BinanceVenue(Venue):
                 f"Too much request weight used; current limit is {limit} request weight per "
                 "1 MINUTE. Please use WebSocket Streams for live updates to avoid polling the API."
             )
-        del request
         reply = json_reply({"code": -1003, "msg": text}, status, {"Retry-After": str(wait_s)})
         reply.refusal = True
         return reply
@@ -559,72 +451,9 @@ def _within(page: Page, since_us: int) -> Page:
     return page
 
 
-def _encode_orders(trades: Trades, price: Number, size: Number, *, spot: bool) -> Encoded:
-    starts, ends = order_starts(len(trades)), order_ends(len(trades))
-    if not len(starts):
-        return encode_rows([], 0)
-    first = (trades.first_id - 1) * len(starts) // len(trades) + 1
-    ids = Number(np.arange(first, first + len(starts), dtype=np.int64))
-    sums = Number(np.add.reduceat(size.values, starts), size.decimals)
-    price = price.take(starts)
-    if spot:
-        price, sums = price.fixed(_SPOT_DECIMALS), sums.fixed(_SPOT_DECIMALS)
-    maker = _maker(trades).take(starts)
-    fields: list[Field] = [
-        b'{"a":', ids, b',"p":"', price, b'","q":"', sums, b'","f":',
-        Number(trades.first_id + starts), b',"l":', Number(trades.first_id + ends),
-        b',"T":', Number(trades.time_us[starts] // MS), b',"m":', maker,
-        b',"M":true},' if spot else b"},",
-    ]  # fmt: skip
-    return encode_rows(fields, len(starts))
-
-
-def _maker(trades: Trades) -> Text:
-    """Return `isBuyerMaker`: true where the taker sold."""
-    return Text(np.where(trades.buy, b"false", b"true"))
-
-
-def _mark_price(instrument: Instrument, time_us: int, price: int) -> str:
-    if time_us < _MARK_PRICE_SINCE_US or not price:
-        return ""
-    return decimal_text(price, instrument.price_decimals, trim=False)
-
-
 def _server_time(request: Request) -> Reply:
     return json_reply({"serverTime": request.server_us // MS})
 
 
 def _constant(value: Any) -> Callable[[Request], Reply]:
     return lambda _request: json_reply(value)
-
-
-def _asked(request: Request, default: int) -> int:
-    text = request.query.get("limit", "")
-    return int(text) if text.isdecimal() else default
-
-
-def _perp_kline_weight(request: Request) -> int:
-    limit = _asked(request, 500)
-    return 1 if limit < 100 else 2 if limit < 500 else 5 if limit <= 1_000 else 10
-
-
-def _spot_depth_weight(request: Request) -> int:
-    limit = _asked(request, 100)
-    return 5 if limit <= 100 else 25 if limit <= 500 else 50 if limit <= 1_000 else 250
-
-
-def _perp_depth_weight(request: Request) -> int:
-    limit = _asked(request, 500)
-    return 2 if limit <= 50 else 5 if limit <= 100 else 10 if limit <= 500 else 20
-
-
-def _spot_ticker_weight(request: Request) -> int:
-    one = "symbol" in request.query
-    if request.path.endswith("24hr"):
-        count = len(binance_info.symbols_of(request.query.get("symbols", ""))) or 10**6
-        return 2 if one or count <= 20 else 40 if count <= 100 else 80
-    return 2 if one else 4
-
-
-def _one_or_all(one: int, many: int) -> Callable[[Request], int]:
-    return lambda request: one if "symbol" in request.query else many

@@ -4,7 +4,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 DEFAULT_CACHE_MB = 512
+_FEWEST_TRADES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +44,8 @@ class SimulatorConfig:
     def __post_init__(self) -> None:
         if isinstance(self.limits, str) and self.limits not in ("real", "off"):
             raise ValueError(f"limits is 'real', 'off' or a number, not {self.limits!r}")
-        if self.trades_per_day < 10:
-            raise ValueError("trades_per_day is at least 10")
+        if self.trades_per_day < _FEWEST_TRADES:
+            raise ValueError(f"trades_per_day is at least {_FEWEST_TRADES}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +76,6 @@ def read_json(path: Path) -> Any:
     Raises:
         ValueError: not a readable JSON file; one line says which.
     """
-    import msgspec  # noqa: PLC0415 - only the command line reads files
-
     try:
         return msgspec.json.decode(path.read_bytes())
     except (OSError, msgspec.DecodeError) as error:

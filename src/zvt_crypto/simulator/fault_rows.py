@@ -17,7 +17,7 @@ _BAD: Final = ("high_low", "nan", "negative", "empty")
 
 
 def apply(world: "World", name: str, faults: list[Fault], reply: "Reply") -> "Reply":
-    """Return the reply with its rows spoiled; `name` tells which endpoint's pages follow another."""
+    """Return the reply with its rows spoiled; pages of the same `name` follow each other."""
     page = reply.page
     if page is None:
         return reply
@@ -108,7 +108,7 @@ def _scale(row: Any, place: int | str, factor: float) -> None:
 
 
 def _ruin(what: str, row: Any, layout: Layout) -> None:
-    prices = layout.prices
+    prices = list(layout.prices)
     if what == "high_low" and len(prices) > 1:
         row[prices[1]], row[prices[2]] = row[prices[2]], str(float(row[prices[1]]) * 1.01)
     elif what == "nan":

@@ -72,7 +72,7 @@ class Instrument:
     Attributes:
         symbol: the canonical name: `BTC-USDT`, `BTC-USDT-PERP`, `BTC-USD-PERP`.
         native: the venue's own id.
-        contract: base units (linear) or quote units (inverse) of one size unit; 1 without contracts.
+        contract: base units (linear) or quote units (inverse) of one size unit; 1 otherwise.
         listed_us: when trading starts; nothing exists before.
         funding_hours: interval of funding; 0 for none.
         price: level its price wanders around; decides typical sizes too.
@@ -168,7 +168,7 @@ def parse_symbol(text: str) -> tuple[str, str, Kind] | None:
     return None
 
 
-def make_instrument(  # noqa: PLR0913 - one value per fact
+def make_instrument(
     exchange: str,
     base: str,
     quote: str,

@@ -43,6 +43,7 @@ _TAIL: Final = 0.7  # exponent of the size distribution: most trades small, few 
 _TRADE_DAYS: Final = 48  # days of trades kept, about 1 MB each
 _MINUTE_DAYS: Final = 400  # days of minute candles kept, about 140 kB each
 _DAY_ROWS: Final = 100_000
+_EVEN: Final = 0.5
 _FUNDING_CAP: Final = 0.00375
 
 
@@ -198,7 +199,7 @@ class Market:
         capped = np.clip(rates, -_FUNDING_CAP, _FUNDING_CAP)
         exact = np.round(capped * 1e8).astype(np.int64)
         nudge = np.round((noise.uniform(key + 2, index) - 0.5) * 400).astype(np.int64)
-        middle = self._middle(instrument, times) if len(times) else times * 0.0
+        middle = self._middle(instrument, times) if len(times) else np.zeros(0)
         return Funding(index, times, exact, exact + nudge, self._to_steps(instrument, middle))
 
     def funding_count(self, instrument: Instrument, now_us: int) -> int:
@@ -222,7 +223,7 @@ class Market:
         place = np.arange(count, dtype=np.int64)
         leader = place // GROUP * GROUP + LEADERS[place % GROUP]
         times = self._times(instrument, day, key, count)[leader]
-        buy = (noise.uniform(key + 1, place) < 0.5)[leader]
+        buy = (noise.uniform(key + 1, place) < _EVEN)[leader]
         price = self._prices(instrument, day, times, buy)
         spread = noise.uniform(key + 2, place)
         scale = self._typical_size(instrument) * (1.0 - _TAIL)
@@ -269,7 +270,7 @@ class Market:
             total += wave * (_PER_ROOT_S * period**0.5)
         key = noise.make_key(self._seed, "basis", instrument.exchange, instrument.symbol)
         total += _BASIS * noise.value_noise(key, times, _BASIS_S * US_PER_S)
-        return instrument.price * np.exp(total)
+        return np.asarray(instrument.price * np.exp(total), dtype=np.float64)
 
     def _to_steps(self, instrument: Instrument, prices: npt.NDArray[np.float64]) -> Ints:
         """Return prices rounded to the step, at least one step, in the price's unit."""

@@ -9,6 +9,7 @@ and two seconds, refused with 50011. Archives are in `okx_archive.py`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -73,9 +74,11 @@ class OkxVenue(Venue):
 
     name = "okx"
     hosts = frozenset(
-        "www.okx.com openapi.okx.com okx.com aws.okx.com eea.okx.com us.okx.com my.okx.com "
-        "static.okx.com".split()
-    )
+        (
+            "www.okx.com", "openapi.okx.com", "okx.com", "aws.okx.com", "eea.okx.com",
+            "us.okx.com", "my.okx.com", "static.okx.com",
+        )
+    )  # fmt: skip
     newest_first = True
     candle_layout: ClassVar[Layout] = Layout(times=(0,), prices=(1, 2, 3, 4), volume=5)
     trade_layout: ClassVar[Layout] = Layout(times=("ts",), prices=("px",), volume="sz")
@@ -190,9 +193,9 @@ class OkxVenue(Venue):
 
     def status_reply(self, request: Request, status: int, params: Mapping[str, Any]) -> Reply:
         """Return OKX's own body for a status."""
-        if status == 429:  # noqa: PLR2004
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
             return okx_info.error("50011", "Too Many Requests", status=429)
-        if status >= 500 and params.get("body") != "html":  # noqa: PLR2004
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR and params.get("body") != "html":
             return okx_info.error("50001", "Service temporarily unavailable.", status=status)
         return super().status_reply(request, status, {**params, "body": "html"})
 

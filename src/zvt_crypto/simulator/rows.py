@@ -7,6 +7,7 @@ page of one block is `[` + slice without the last comma + `]`.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -49,7 +50,7 @@ class Rows:
         if self.newest_first:
             first, stop = len(self) - stop, len(self) - first
         at = self.offsets[first : stop + 1].tolist()
-        return [self.buffer[a : b - 1] for a, b in zip(at, at[1:], strict=False)]
+        return [self.buffer[a : b - 1] for a, b in pairwise(at)]
 
 
 Cut: TypeAlias = tuple[Rows, int, int]

@@ -124,8 +124,10 @@ def _columns(
     opens = _times(name, table["open_time_ms"])
     order = np.argsort(opens, kind="stable")
 
-    def text(values: Sequence[str]) -> Text:
-        return Text.of([values[i] for i in order])
+    places: list[int] = order.tolist()
+
+    def text(values: list[str]) -> Text:
+        return Text.of([values[place] for place in places])
 
     zeros = ["0"] * len(opens)
     optional = {column: table.get(column, zeros) for column in _OPTIONAL}

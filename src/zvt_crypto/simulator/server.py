@@ -12,14 +12,14 @@ import gzip
 import signal
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Final
+from typing import Final, Self
 from urllib.parse import parse_qs, unquote
 
 from aiohttp import web
 
 from zvt_crypto.simulator import fault_rows, truth
-from zvt_crypto.simulator.config import SimulatorConfig
 from zvt_crypto.simulator.clock import US_PER_S
+from zvt_crypto.simulator.config import SimulatorConfig
 from zvt_crypto.simulator.encode import Ints
 from zvt_crypto.simulator.faults import (
     ANSWER_KINDS,
@@ -38,6 +38,7 @@ from zvt_crypto.simulator.world import World
 _STATUS: Final = {"http_429": 429, "http_418": 418, "http_451": 451, "http_403": 403}
 _RETRY_AFTER: Final = {"http_429": 1, "http_418": 120}
 _PAGE_KINDS: Final = ROW_KINDS | CANDLE_KINDS
+_SMALL: Final = 1_000  # bytes not worth compressing
 _HTML: Final = b"<!DOCTYPE html><html><body><h1>Welcome</h1></body></html>"
 
 
@@ -72,7 +73,7 @@ class Simulator:
         """Return the address that stands for a venue's hosts."""
         return f"{self.url}/{exchange}"
 
-    async def __aenter__(self) -> "Simulator":
+    async def __aenter__(self) -> Self:
         runner = web.ServerRunner(web.Server(self._handle, access_log=None), shutdown_timeout=1.0)
         await runner.setup()
         site = web.TCPSite(runner, self.config.host, self.config.port)
@@ -121,7 +122,7 @@ class Simulator:
     def compresses(self, raw: web.BaseRequest, body: bytes) -> bool:
         """Return whether an answer is sent compressed."""
         accepted = self.config.compress and "gzip" in raw.headers.get("Accept-Encoding", "")
-        return accepted and len(body) > 1_000
+        return accepted and len(body) > _SMALL
 
 
 class _Exchange:
@@ -265,12 +266,12 @@ class _Exchange:
 
 
 def _parse(text: str) -> tuple[Mapping[str, str], Mapping[str, list[str]]]:
-    """Return the last value of every parameter, and all values of repeated ones."""
+    """Return the last value of every parameter, and all values where one repeats or is encoded."""
     if not text:
         return {}, {}
     pairs = text.split("&")
     if "%" not in text and "+" not in text:
-        query = dict(pair.partition("=")[::2] for pair in pairs)
+        query = {name: value for name, _, value in (pair.partition("=") for pair in pairs)}
         if len(query) == len(pairs):
             return query, {}
     values = parse_qs(text, keep_blank_values=True)

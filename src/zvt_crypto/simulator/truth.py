@@ -49,12 +49,12 @@ async def handle(world: "World", raw: web.BaseRequest, path: str) -> web.Respons
 
 
 async def _route(world: "World", raw: web.BaseRequest, path: str) -> web.Response:
-    query = raw.rel_url.query
-    match raw.method, path.split("/")[1:]:
-        case "GET", ["_truth", "instruments"]:
-            return _json([_describe(i) for i in _venue(world, query).instruments])
-        case "GET", ["_truth", kind] if kind in _TABLES:
-            return _table(_TABLES[kind](world, query), query)
+    query, parts = raw.rel_url.query, path.split("/")[1:]
+    if parts[0] == "_truth" and raw.method == "GET":
+        return _truth(world, query, parts[1:])
+    if parts[0] == "_faults":
+        return await _faults(world, raw, parts[1:])
+    match raw.method, parts:
         case "GET", ["_stats"]:
             return _json({name: venue.stats.describe() for name, venue in world.venues.items()})
         case "POST", ["_stats", "reset"]:
@@ -63,16 +63,36 @@ async def _route(world: "World", raw: web.BaseRequest, path: str) -> web.Respons
             return _json({"reset": True})
         case "GET", ["_clock"]:
             return _json(world.clock.describe())
-        case "GET", ["_faults"]:
+        case _:
+            return _unknown(raw)
+
+
+def _truth(world: "World", query: Mapping[str, str], parts: list[str]) -> web.Response:
+    match parts:
+        case ["instruments"]:
+            return _json([_describe(i) for i in _venue(world, query).instruments])
+        case [kind] if kind in _TABLES:
+            return _table(_TABLES[kind](world, query), query)
+        case _:
+            return _json({"error": f"no truth about {parts}; known: {' '.join(_TABLES)}"}, 404)
+
+
+async def _faults(world: "World", raw: web.BaseRequest, parts: list[str]) -> web.Response:
+    match raw.method, parts:
+        case "GET", []:
             return _json(world.faults.describe())
-        case "POST", ["_faults"]:
+        case "POST", []:
             return _json(await _add_faults(world, raw), status=201)
-        case "DELETE", ["_faults"]:
+        case "DELETE", []:
             return _json({"removed": world.faults.remove()})
-        case "DELETE", ["_faults", text] if text.isdecimal():
+        case "DELETE", [text] if text.isdecimal():
             return _json({"removed": world.faults.remove(int(text))})
         case _:
-            return _json({"error": f"no {raw.method} {path}"}, status=404)
+            return _unknown(raw)
+
+
+def _unknown(raw: web.BaseRequest) -> web.Response:
+    return _json({"error": f"no {raw.method} {raw.path}"}, status=404)
 
 
 async def _add_faults(world: "World", raw: web.BaseRequest) -> list[dict[str, Any]]:

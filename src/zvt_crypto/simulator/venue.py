@@ -32,7 +32,6 @@ from dataclasses import replace as replace_fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
-import numpy as np
 
 from zvt_crypto.simulator import noise, serving
 from zvt_crypto.simulator.bar import Bar
@@ -195,7 +194,7 @@ class Venue(ABC):
     def not_found(self, request: Request) -> Reply:
         """Return the answer to an unknown path."""
 
-    def decorate(self, request: Request, reply: Reply) -> None:
+    def decorate(self, request: Request, reply: Reply) -> None:  # noqa: B027 - many have none
         """Add the venue's headers to a reply."""
 
     def instrument_of(self, request: Request) -> Instrument | None:
@@ -396,7 +395,8 @@ class Venue(ABC):
             1, self.world.market.open_interest(instrument, now_us) // instrument.trades_per_day
         )
         sides: list[list[tuple[int, int]]] = []
-        for direction, price in ((-1, last), (1, last + step)):
+        for direction, best in ((-1, last), (1, last + step)):
+            price = best
             levels: list[tuple[int, int]] = []
             for _ in range(depth):
                 if price <= 0:
@@ -431,18 +431,26 @@ class Venue(ABC):
         return None
 
 
-def make_default(
-    venue: "Venue", base: str, quote: str, kind: Kind, native: str, earliest: str, **steps: Any
+def make_default(  # noqa: PLR0917 - the facts of a listing, in the order one says them
+    venue: Venue, base: str, quote: str, kind: Kind, native: str, earliest: str, **steps: Any
 ) -> Instrument:
     """Return a default instrument of `venue`; `steps` as in `make_instrument`."""
+    trades_per_day = venue.world.config.trades_per_day
     return make_instrument(
-        venue.name, base, quote, kind, native,
-        trades_per_day=venue.world.config.trades_per_day, earliest=earliest, **steps,
+        venue.name, base, quote, kind, native, trades_per_day=trades_per_day, earliest=earliest,
+        **steps,
     )  # fmt: skip
 
 
 def reverse_trades(trades: Trades) -> tuple[Ints, Trades]:
     """Return ids and trades newest first; `first_id` of the result means nothing."""
     ids = trades.id[::-1]
-    columns = (trades.time_us, trades.price, trades.size, trades.base, trades.quote, trades.buy)
-    return ids, Trades(trades.first_id, *(np.flip(column) for column in columns))
+    return ids, Trades(
+        trades.first_id,
+        trades.time_us[::-1],
+        trades.price[::-1],
+        trades.size[::-1],
+        trades.base[::-1],
+        trades.quote[::-1],
+        trades.buy[::-1],
+    )

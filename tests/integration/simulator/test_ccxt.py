@@ -57,7 +57,9 @@ async def test_ccxt_reads_markets_candles_trades_and_books(
         assert [row[0] for row in candles] == [
             candles[0][0] + n * MINUTE_MS for n in range(len(candles))
         ]
-        assert all(row[3] <= min(row[1], row[4]) and row[2] >= max(row[1], row[4]) for row in candles)
+        assert all(
+            row[3] <= min(row[1], row[4]) and row[2] >= max(row[1], row[4]) for row in candles
+        )
         assert days[-1][0] % 86_400_000 == 0
         assert len(trades) == 20
         assert {trade["side"] for trade in trades} <= {"buy", "sell"}
