@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from zvt_crypto.core.digest import EMPTY_DIGEST, Digest
-from zvt_crypto.core.ranges import Range, subtract, union
+from zvt_crypto.core.ranges import Range, intersect, subtract, union
 
 
 class Verdict(StrEnum):
@@ -183,7 +183,8 @@ def revise(
 ) -> list[Coverage]:
     """Return the ledger after a commit, so that every entry agrees with the stored rows.
 
-    Over `overlay`, three things. Observed entries a change touched are measured again.
+    Over `overlay`, four things. News yield as `yielding` says. Observed entries that a change
+    touched are measured again.
     A row inside a range called empty or an outage refutes it: from its time to `cell_end` the
     range becomes observed. An entry that says what it said before keeps its `written_us`.
 
@@ -210,7 +211,7 @@ def revise(
         ]
         return [*rest, *(measured(cell, Verdict.OBSERVED, source) for cell in cells)]
 
-    news = [entry for entry in news if not entry.range.is_empty]
+    news = yielding(existing, [entry for entry in news if not entry.range.is_empty])
     cuts = union(entry.range for entry in news)
     before: list[Coverage] = []
     for entry in existing:
@@ -232,6 +233,17 @@ def revise(
             claims.append(measured(entry.range, entry.verdict, entry.source))
     known = {_sense(entry): entry for entry in existing}
     return [known.get(_sense(entry), entry) for entry in overlay(before, claims, measure)]
+
+
+def taken_back(
+    existing: Sequence[Coverage], asked: Range, measure: Measure, now_us: int
+) -> list[Coverage]:
+    """Return the ledger with `missing` wherever it said anything about `asked`."""
+    lost = intersect([asked], [entry.range for entry in existing])
+    news = [
+        Coverage(*part, Verdict.MISSING, Source.REPAIR, 0, EMPTY_DIGEST, now_us) for part in lost
+    ]
+    return overlay(existing, news, measure)
 
 
 def clip(ledger: Iterable[Coverage], asked: Range, measure: Measure) -> list[Coverage]:

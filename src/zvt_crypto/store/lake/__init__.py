@@ -11,6 +11,7 @@ leaves at most a file that nobody names, which is swept.
 - `intake` puts a commit in order, `writer` applies it, `merge` builds segments
 - `segment` writes and reads Parquet, `storage` is the folder or bucket below it
 - `holding`, `rowindex` count and digest what is stored; `verify` compares it with the ledger
+- `discard` takes back what turned out to be wrong
 - `reader` answers reads, `upkeep` removes what nobody needs, `publish` shows it to other engines
 """
 

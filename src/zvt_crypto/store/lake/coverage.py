@@ -110,6 +110,22 @@ def update(
         source=source,
         now_us=now_us,
     )
+    replace(connection, series_id, existing, after)
+
+
+def hull(connection: sqlite3.Connection, series_id: int, asked: Range) -> Range:
+    """Return the range from the first to the last entry that overlaps or touches `asked`."""
+    bounds = [asked, *(entry.range for entry in load(connection, series_id, asked))]
+    return Range(min(b.start for b in bounds), max(b.end for b in bounds))
+
+
+def replace(
+    connection: sqlite3.Connection,
+    series_id: int,
+    existing: Sequence[Coverage],
+    after: Sequence[Coverage],
+) -> None:
+    """Write what differs between a neighbourhood as it was and as it is to be."""
     held = set(existing)
     starts = {entry.start for entry in after}
     connection.executemany(

@@ -20,6 +20,8 @@ from zvt_crypto.core.series import Series
 from zvt_crypto.ports.store import Batch, Committed, SeriesInfo, Verified
 from zvt_crypto.store.lake import catalog as catalogs
 from zvt_crypto.store.lake.catalog import Catalog, Transaction
+from zvt_crypto.store.lake.discard import discard
+from zvt_crypto.store.lake.merge import Merger
 from zvt_crypto.store.lake.reader import Reader
 from zvt_crypto.store.lake.segment import SegmentFiles
 from zvt_crypto.store.lake.storage import open_storage
@@ -74,7 +76,8 @@ class LakeStore:
         )
         self._files = SegmentFiles(self._storage)
         self._writers = WriterMark(root / "writers")
-        self._writer = Writer(self._catalog, self._files, self._writers.unique)
+        self._merger = Merger(self._files, self._writers.unique)
+        self._writer = Writer(self._catalog, self._files, self._merger)
         self._reader = Reader(self._catalog, self._files)
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="lake")
         # One thread: upkeep takes no more than a share of the machine, and never doubles up.
@@ -118,7 +121,7 @@ class LakeStore:
 
         def prepared() -> LakeStore:
             _prepare(folder, create=create, read_only=read_only)
-            url = _settle_url(folder, segments_url, read_only=read_only)
+            url = _settle_url(folder, segments_url, clock=clock, read_only=read_only)
             return cls(
                 folder,
                 segments_url=url,
@@ -187,6 +190,10 @@ class LakeStore:
     async def verify(self, series: Sequence[Series] | None = None) -> Verified:
         """Recompute rows and digests from the files and compare with the ledger."""
         return await self._run(verify, self._catalog, self._files, series)
+
+    async def discard(self, series: Series, asked: Range) -> Range:
+        """Take back what is held in `asked`, and damaged segments whole; see `Store.discard`."""
+        return await self._run(discard, self._catalog, self._files, self._merger, series, asked)
 
     async def vacuum(self, *, older_than_s: float = 86_400.0) -> int:
         """Remove replaced segments and orphans; return bytes freed."""
@@ -276,9 +283,11 @@ def _is_ours_or_hidden(name: str) -> bool:
     return name.startswith(".") or name in _IGNORED
 
 
-def _settle_url(root: Path, url: str | None, *, read_only: bool) -> str | None:
+def _settle_url(
+    root: Path, url: str | None, *, clock: Callable[[], int], read_only: bool
+) -> str | None:
     """Return where the segments are: as the catalog remembers it, or as asked the first time."""
-    catalog = Catalog(root / catalogs.NAME, clock=_now_us, read_only=read_only)
+    catalog = Catalog(root / catalogs.NAME, clock=clock, read_only=read_only)
     try:
         with catalog.snapshot() as connection:
             row = connection.execute(

@@ -1,8 +1,8 @@
 """Building segments: new rows, hot rows and what lies there already become one sorted run.
 
 The expensive part runs outside the writing transaction, on a snapshot. Before the outcome is
-made visible, the partition is compared with the snapshot; if another writer was faster, the work
-is thrown away and done again.
+made visible, what it was made from is looked at again; if another writer was faster, the work is
+thrown away and done again.
 """
 
 import itertools
@@ -32,7 +32,7 @@ _ABSORB: Final = 2
 
 
 class Conflict(Exception):
-    """Another writer changed the partition meanwhile."""
+    """Another writer changed meanwhile what a plan was made from."""
 
 
 class Correction(msgspec.Struct, frozen=True):
@@ -46,9 +46,13 @@ class Correction(msgspec.Struct, frozen=True):
 
 
 class Part(msgspec.Struct, frozen=True):
-    """What is to happen to one partition; `seen` is what must still be true then."""
+    """What is to happen to a stretch of one series, and what must still be true then.
 
-    window: Range
+    `hull` is the stretch of the segments read and written, `warm` that of the hot rows taken in.
+    """
+
+    hull: Range
+    warm: Range
     seen: tuple[list[int], tuple[int, int]]
     replaced: Sequence[Segment] = ()
     written: Sequence[Segment] = ()
@@ -100,6 +104,31 @@ class Merger:
             raise
         return parts
 
+    def plan_discard(
+        self, connection: sqlite3.Connection, series: Series, series_id: int, asked: Range
+    ) -> tuple[list[Part], Range]:
+        """Write the segments that are left without the rows in `asked`.
+
+        Returns the range that goes: a segment that is damaged goes as a whole.
+        """
+        live = live_segments(connection, series_id, asked)
+        kept: list[tuple[Segment, pa.Table]] = []
+        for segment in live:
+            table = self._sound(series.kind, segment)
+            if table is None:
+                last = max(asked.end, segment.last_us + 1)
+                asked = Range(min(asked.start, segment.first_us), last)
+            else:
+                kept.append((segment, table))
+        written: list[Segment] = []
+        for segment, table in kept:
+            moments = times(table)
+            rest = table.filter(pa.array((moments < asked.start) | (moments >= asked.end)))
+            window = partition(series, segment.first_us)
+            written.extend(self._write(series, window, rest) if rest.num_rows else [])
+        seen = _seen(connection, series, series_id, asked, asked)
+        return [Part(asked, asked, seen, live, written, absorbs_hot=True)], asked
+
     def apply(
         self,
         connection: sqlite3.Connection,
@@ -111,10 +140,10 @@ class Merger:
         """Make planned segments visible.
 
         Raises:
-            Conflict: a partition is not what it was when the plan was made.
+            Conflict: what a plan was made from has changed.
         """
         for part in parts:
-            if part.seen != _seen(connection, series, series_id, part.window):
+            if part.seen != _seen(connection, series, series_id, part.hull, part.warm):
                 raise Conflict
         deleted, now = 0, now_us
         for part in parts:
@@ -133,7 +162,7 @@ class Merger:
             )
             record_corrections(connection, series_id, part.corrections, now_us)
             if part.absorbs_hot:
-                deleted += hot.delete(connection, series.kind, series_id, *part.window)
+                deleted += hot.delete(connection, series.kind, series_id, *part.warm)
         if deleted:
             connection.execute(
                 "UPDATE series SET hot_rows = hot_rows - ? WHERE id = ?", (deleted, series_id)
@@ -154,38 +183,55 @@ class Merger:
         share: Share | None,
     ) -> Part:
         kind = series.kind
-        seen = _seen(connection, series, series_id, window)
+        asked = window if share is None else share.hull
         if share is not None:
-            held = Holding(connection, self._files, series, series_id, share.hull)
-            if held.measure(*share.hull) == (share.rows, share.digest):
-                return Part(window, seen, unchanged=share.rows)
-        warm = hot.select(connection, kind, series_id, *window)
-        reach = _reach(share, warm)
+            held = Holding(connection, self._files, series, series_id, asked)
+            if held.measure(*asked) == (share.rows, share.digest):
+                seen = _seen(connection, series, series_id, asked, asked)
+                return Part(asked, asked, seen, unchanged=share.rows)
+        rows = hot.select(connection, kind, series_id, *asked)
+        reach = share.hull if share is not None else _hull(rows)
         live = live_segments(connection, series_id, window)
-        replaced = _replaced(live, reach, warm.num_rows + (share.rows if share else 0))
-        existing = self._existing(kind, replaced, warm)
+        replaced = _replaced(live, reach, rows.num_rows + (share.rows if share else 0))
+        hull = reach
+        if replaced:
+            first, last = replaced[0].first_us, replaced[-1].last_us
+            hull = Range(min(first, reach.start), max(last + 1, reach.end))
+        seen = _seen(connection, series, series_id, hull, asked)
+        existing = self._existing(kind, replaced, rows)
         if share is None:
             written = self._write(series, window, existing)
-            return Part(window, seen, replaced, written, absorbs_hot=True)
+            return Part(hull, asked, seen, replaced, written, absorbs_hot=True)
         fresh, old, corrections = _compare(kind, existing, share)
         corrected, inserted = len(old), int(fresh.sum()) - len(old)
         unchanged = share.rows - inserted - corrected
         if not inserted and not corrected:
-            return Part(window, seen, unchanged=unchanged)
+            return Part(hull, asked, seen, unchanged=unchanged)
         table = _combine(kind, existing, old, share.table, fresh)
         moments = share.index.times[fresh]
         return Part(
-            window,
+            hull,
+            asked,
             seen,
             replaced,
             self._write(series, window, table),
-            absorbs_hot=warm.num_rows > 0,
+            absorbs_hot=rows.num_rows > 0,
             inserted=inserted,
             corrected=corrected,
             unchanged=unchanged,
             changed=Range(int(moments[0]), int(moments[-1]) + 1),
             corrections=corrections,
         )
+
+    def _sound(self, kind: Kind, segment: Segment) -> pa.Table | None:
+        """Return the rows of a segment if they are those that were written."""
+        try:
+            table = self._files.read(kind, segment)
+        except (OSError, pa.ArrowException):
+            return None
+        index = RowIndex.of(table.select(SCHEMAS[kind].names))
+        same = index.between(0, table.num_rows) == (segment.rows, segment.digest)
+        return table if same else None
 
     def _existing(self, kind: Kind, segments: Sequence[Segment], warm: pa.Table) -> pa.Table:
         tables = [self._files.read(kind, segment) for segment in segments]
@@ -247,18 +293,15 @@ def _first_time(table: pa.Table) -> int:
 
 
 def _seen(
-    connection: sqlite3.Connection, series: Series, series_id: int, window: Range
+    connection: sqlite3.Connection, series: Series, series_id: int, hull: Range, warm: Range
 ) -> tuple[list[int], tuple[int, int]]:
-    live = live_segments(connection, series_id, window)
-    return [s.id for s in live], hot.mark(connection, series.kind, series_id, *window)
+    live = live_segments(connection, series_id, hull)
+    return [s.id for s in live], hot.mark(connection, series.kind, series_id, *warm)
 
 
-def _reach(share: Share | None, warm: pa.Table) -> Range:
-    moments = times(warm)
-    hulls = [share.hull] if share is not None else []
-    if len(moments):
-        hulls.append(Range(int(moments[0]), int(moments[-1]) + 1))
-    return Range(min(h.start for h in hulls), max(h.end for h in hulls))
+def _hull(table: pa.Table) -> Range:
+    moments = times(table)
+    return Range(int(moments[0]), int(moments[-1]) + 1)
 
 
 def _replaced(live: Sequence[Segment], reach: Range, rows: int) -> Sequence[Segment]:

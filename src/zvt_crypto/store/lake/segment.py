@@ -3,7 +3,6 @@
 import datetime as dt
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
@@ -24,8 +23,6 @@ from zvt_crypto.store.lake.storage import Storage
 
 _ROW_GROUP: Final = 65_536
 _INDEX_BYTES: Final = 48 * 1024 * 1024
-
-_DAILY: Final = frozenset({Kind.TRADES, Kind.QUOTES, Kind.MARK_PRICE, Kind.BOOK})
 
 
 class Segment(msgspec.Struct, frozen=True):
@@ -50,34 +47,20 @@ class Segment(msgspec.Struct, frozen=True):
 
 
 def partition(series: Series, moment: int) -> Range:
-    """Return the stretch of time whose rows may share a segment: a day, a month or a year."""
-    day = moment // US_PER_DAY
-    if series.kind in _DAILY:
-        return Range(day * US_PER_DAY, (day + 1) * US_PER_DAY)
+    """Return the stretch of time whose rows may share a segment: a month, or a year.
+
+    Busy series have several segments in one, quiet ones are spared a crowd of tiny files.
+    """
     date = from_us(moment).date()
-    yearly = series.kind is Kind.FUNDING or (
-        series.interval is not None and series.interval.nominal_us >= US_PER_DAY
-    )
-    if yearly:
+    if _is_sparse(series):
         return Range(to_us(dt.date(date.year, 1, 1)), to_us(dt.date(date.year + 1, 1, 1)))
     after = dt.date(date.year + date.month // 12, date.month % 12 + 1, 1)
     return Range(to_us(date.replace(day=1)), to_us(after))
 
 
-def partitions(series: Series, asked: Range) -> Iterator[Range]:
-    """Yield the partitions that `asked` reaches into, ascending."""
-    moment = asked.start
-    while moment < asked.end:
-        part = partition(series, moment)
-        yield part
-        moment = part.end
-
-
 def segment_path(series: Series, part: Range, unique: str) -> str:
     """Return where a segment goes; no folder bears the name of a column inside the file."""
-    label = from_us(part.start).date().isoformat()
-    days = (part.end - part.start) // US_PER_DAY
-    label = label if days == 1 else label[:7] if days < 32 else label[:4]  # noqa: PLR2004
+    label = from_us(part.start).strftime("%Y" if _is_sparse(series) else "%Y-%m")
     folders = [
         f"p_kind={series.kind}",
         f"p_exchange={series.exchange}",
@@ -144,6 +127,12 @@ class SegmentFiles:
             while self._index_bytes > _INDEX_BYTES and len(self._indexes) > 1:
                 _, dropped = self._indexes.popitem(last=False)
                 self._index_bytes -= dropped.nbytes
+
+
+def _is_sparse(series: Series) -> bool:
+    if series.interval is None:
+        return series.kind is Kind.FUNDING
+    return series.interval.nominal_us >= US_PER_DAY
 
 
 def _known(table: pa.Table, segment: Segment) -> pa.Table:

@@ -18,6 +18,7 @@ import pyarrow.fs
 from zvt_crypto.core.errors import BadStore, StoreFull
 
 _PARTIAL: Final = ".partial"
+_WHOLE_BYTES: Final = 16 * 1024 * 1024
 _NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -143,8 +144,12 @@ class Bucket:
         self._crash_point("after_rename")
 
     def source(self, path: str) -> Any:
-        """Return the object, read in ranges."""
-        return self._fs.open_input_file(f"{self._base}/{path}")
+        """Return the object: small ones whole, in one request, large ones read in ranges."""
+        file = self._fs.open_input_file(f"{self._base}/{path}")
+        if file.size() > _WHOLE_BYTES:
+            return file
+        with file:
+            return pa.BufferReader(file.read_buffer())
 
     def remove(self, path: str) -> None:
         """Remove an object if it is there."""

@@ -79,8 +79,10 @@ class _Check:
             tallies.add(index)
             total += table.num_rows
         self.rows = total
-        if counts != (total, warm.num_rows):
-            self._fault(_ALWAYS, f"the catalog counts {counts}, found {(total, warm.num_rows)}")
+        found = (total, warm.num_rows)
+        if counts != found and not self.faults:
+            detail = f"the catalog counts {counts} rows and hot rows, found {found}"
+            self._fault(tallies.hull, detail)
         self._check_ledger(ledger, tallies)
 
     def _fault(self, where: Range, detail: str) -> None:
@@ -154,8 +156,21 @@ class _Tallies:
         self._rows = np.zeros(len(ledger), dtype=np.int64)
         self._low = np.zeros(len(ledger), dtype=np.uint64)
         self._high = np.zeros(len(ledger), dtype=np.uint64)
+        self._hull = Range(ledger[0].start, ledger[-1].end) if ledger else Range(0, 0)
+
+    @property
+    def hull(self) -> Range:
+        """Return from the first to the last moment of ledger and rows."""
+        return self._hull
 
     def add(self, index: RowIndex) -> None:
+        if len(index.times):
+            first, last = int(index.times[0]), int(index.times[-1]) + 1
+            empty = self._hull.is_empty
+            self._hull = Range(
+                first if empty else min(first, self._hull.start),
+                last if empty else max(last, self._hull.end),
+            )
         rows, low, high = index.measure_many(self._starts, self._ends)
         self._rows += rows
         self._low += low

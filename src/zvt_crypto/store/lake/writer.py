@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -77,11 +77,11 @@ class _Promoted(Exception):
 class Writer:
     """Applies commits to the catalog and the segments."""
 
-    def __init__(self, catalog: Catalog, files: SegmentFiles, unique: Callable[[], str]) -> None:
-        """Write through `catalog` and `files`; `unique` names new segments."""
+    def __init__(self, catalog: Catalog, files: SegmentFiles, merger: Merger) -> None:
+        """Write through `catalog`, and through `merger` into `files`."""
         self._catalog = catalog
         self._files = files
-        self._merger = Merger(files, unique)
+        self._merger = merger
         self._ids: dict[Series, int] = {}
 
     def commit(self, batches: Sequence[Batch]) -> tuple[list[Committed], list[Series]]:

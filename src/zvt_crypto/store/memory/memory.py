@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from zvt_crypto.core.digest import Digest, row_hashes
 from zvt_crypto.core.instrument import Instrument
-from zvt_crypto.core.ledger import Coverage, clip, disjoint, revise
+from zvt_crypto.core.ledger import Coverage, clip, disjoint, revise, taken_back
 from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.rows import arrange, conform, payloads, restored, times
 from zvt_crypto.core.schema import CORRECTIONS, KEYS, QUARANTINE
@@ -237,6 +237,15 @@ class MemoryStore:
                 if found != (entry.rows, entry.digest) and entry.verdict == "observed":
                     faults.append(Fault(held.series, *entry.range, "rows or digest differ"))
         return Verified(ranges, rows, faults)
+
+    async def discard(self, series: Series, asked: Range) -> Range:
+        """Take back what is held in `asked`; return it."""
+        held = self._held.get(series)
+        if held is not None:
+            for key in held.keys(asked):
+                del held.rows[key]
+            held.ledger = taken_back(held.ledger, asked, held.measure, self._tick())
+        return asked
 
     async def vacuum(self, *, older_than_s: float = 86_400.0) -> int:
         """Return 0: nothing here outlives its use."""

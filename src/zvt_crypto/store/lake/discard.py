@@ -1,0 +1,67 @@
+"""Taking back: rows that turned out to be wrong or unreadable go, and are owed again."""
+
+from typing import Final
+
+from zvt_crypto.core.errors import StoreBusy
+from zvt_crypto.core.ledger import taken_back
+from zvt_crypto.core.ranges import Range
+from zvt_crypto.core.series import Series
+from zvt_crypto.store.lake import coverage
+from zvt_crypto.store.lake.catalog import Catalog, Transaction
+from zvt_crypto.store.lake.holding import Holding
+from zvt_crypto.store.lake.merge import Conflict, Merger
+from zvt_crypto.store.lake.reader import find
+from zvt_crypto.store.lake.segment import SegmentFiles
+
+_ATTEMPTS: Final = 20
+
+
+def discard(
+    catalog: Catalog, files: SegmentFiles, merger: Merger, series: Series, asked: Range
+) -> Range:
+    """Remove the rows in `asked`, and call `missing` what the ledger said of it.
+
+    Returns the range taken back: wider than `asked` where a segment reaching into it is damaged.
+    """
+    for _ in range(_ATTEMPTS):
+        with catalog.snapshot() as connection:
+            series_id = find(connection, series)
+            if series_id is None:
+                return asked
+            parts, taken = merger.plan_discard(connection, series, series_id, asked)
+        is_done = False
+        try:
+            with catalog.write() as transaction:
+                now, connection = transaction.now_us, transaction.connection
+                merger.apply(connection, series, series_id, parts, now)
+                _recount(transaction, series, series_id)
+                hull = coverage.hull(connection, series_id, taken)
+                holding = Holding(connection, files, series, series_id, hull)
+                existing = coverage.load(connection, series_id, taken)
+                after = taken_back(existing, taken, holding.measure, now)
+                coverage.replace(connection, series_id, existing, after)
+            is_done = True
+        except Conflict:
+            continue
+        finally:
+            if not is_done:
+                merger.discard(parts)
+        return taken
+    raise StoreBusy(str(catalog.path.parent), 0.0)
+
+
+def _recount(transaction: Transaction, series: Series, series_id: int) -> None:
+    """Count the series anew: after damage, differences prove nothing."""
+    # The kind is one of ours: nothing here comes from outside.
+    hot = f"(SELECT {{}} FROM hot_{series.kind} WHERE series_id = :id)"  # noqa: S608
+    live = "(SELECT {} FROM segments WHERE series_id = :id AND retired_us IS NULL)"
+    transaction.connection.execute(
+        "UPDATE series SET "  # noqa: S608
+        f"hot_rows = {hot.format('COUNT(*)')}, "
+        f"rows = {hot.format('COUNT(*)')} + COALESCE({live.format('SUM(rows)')}, 0), "
+        f"first_us = (SELECT MIN(v) FROM (SELECT {hot.format('MIN(timestamp)')} AS v "
+        f"UNION ALL SELECT {live.format('MIN(first_us)')})), "
+        f"last_us = (SELECT MAX(v) FROM (SELECT {hot.format('MAX(timestamp)')} AS v "
+        f"UNION ALL SELECT {live.format('MAX(last_us)')})) WHERE id = :id",
+        {"id": series_id},
+    )

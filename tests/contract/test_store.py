@@ -1,0 +1,589 @@
+"""What every store engine promises, checked on all of them."""
+
+import itertools
+import os
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from zvt_crypto.core.digest import EMPTY_DIGEST, digest_table
+from zvt_crypto.core.errors import DataError
+from zvt_crypto.core.instrument import Instrument, Market
+from zvt_crypto.core.interval import Interval
+from zvt_crypto.core.ledger import Source, Verdict
+from zvt_crypto.core.ranges import Range
+from zvt_crypto.core.schema import SCHEMAS, TIMESTAMP
+from zvt_crypto.core.series import Kind, Series, candle_series
+from zvt_crypto.ports.connector import Rejected
+from zvt_crypto.ports.store import Batch, Finding, Store
+from zvt_crypto.store.lake import LakeStore
+from zvt_crypto.store.memory import MemoryStore
+
+M1 = 60_000_000
+T0 = 1_704_067_200_000_000  # 2024-01-01
+DAY = 86_400_000_000
+ALL = Range(0, 1 << 60)
+BTC = candle_series("binance", "BTC-USDT", Interval.M1)
+TRADES = Series("okx", "ETH-USDT-PERP", Kind.TRADES)
+
+Open = Callable[[], AsyncIterator[Store]]
+
+
+class TickingClock:
+    """Time that moves on by a millisecond whenever it is asked for."""
+
+    def __init__(self) -> None:
+        self.now_us = T0
+        self._guard = threading.Lock()
+
+    def __call__(self) -> int:
+        with self._guard:
+            self.now_us += 1_000
+            return self.now_us
+
+
+@pytest.fixture
+def clock() -> TickingClock:
+    return TickingClock()
+
+
+@pytest.fixture(params=["memory", "lake", "lake_s3"])
+async def store(
+    request: pytest.FixtureRequest, tmp_path: Path, clock: TickingClock
+) -> AsyncIterator[Store]:
+    if request.param == "memory":
+        opened: Store = MemoryStore(clock)
+    elif request.param == "lake":
+        opened = await LakeStore.open(tmp_path / "lake", clock=clock)
+    else:
+        url = request.getfixturevalue("bucket_url")
+        opened = await LakeStore.open(tmp_path / "lake", segments_url=url, clock=clock)
+    yield opened
+    await opened.close()
+
+
+def candles(
+    start: int, count: int, *, price: float = 100.0, step: int = M1, count_null: bool = False
+) -> pa.Table:
+    """Return plausible candles; the same arguments give the same rows."""
+    numbers = np.arange(count)
+    close = price + numbers % 97 / 10
+    columns = {
+        "timestamp": pa.array(start + numbers * step, pa.int64()).cast(TIMESTAMP),
+        "open": close - 0.05,
+        "high": close + 0.5,
+        "low": close - 0.5,
+        "close": close,
+        "volume": 1.5 + numbers % 13,
+        "quote_volume": pa.nulls(count, pa.float64()) if count_null else close * 1.5,
+        "trade_count": pa.nulls(count, pa.int64()) if count_null else pa.array(numbers % 50),
+        "taker_buy_volume": 0.5 + numbers % 7 / 10,
+    }
+    return pa.table(columns, schema=SCHEMAS[Kind.CANDLES])
+
+
+def trades(rows: Sequence[tuple[int, str, float]]) -> pa.Table:
+    return pa.table(
+        {
+            "timestamp": pa.array([r[0] for r in rows], pa.int64()).cast(TIMESTAMP),
+            "trade_id": [r[1] for r in rows],
+            "price": [r[2] for r in rows],
+            "size": [0.25 for _ in rows],
+            "side": ["buy" if len(r[1]) % 2 else "sell" for r in rows],
+            "fills": [None for _ in rows],
+        },
+        schema=SCHEMAS[Kind.TRADES],
+    )
+
+
+def batch(
+    series: Series,
+    table: pa.Table,
+    *findings: tuple[int, int, Verdict],
+    source: Source = Source.ARCHIVE,
+    rejected: Sequence[Rejected] = (),
+) -> Batch:
+    return Batch(
+        series=series,
+        table=table,
+        findings=[Finding(*one) for one in findings],
+        source=source,
+        rejected=rejected,
+    )
+
+
+async def assert_sound(store: Store, series: Series) -> None:
+    """Every observed range holds what the ledger says, and the store agrees."""
+    ledger = await store.coverage(series)
+    for before, after in itertools.pairwise(ledger):
+        assert before.end <= after.start
+    for entry in ledger:
+        rows = await store.read(series, entry.range)
+        if entry.verdict is Verdict.OBSERVED:
+            assert (rows.num_rows, digest_table(rows)) == (entry.rows, entry.digest)
+        elif entry.verdict in (Verdict.EMPTY, Verdict.OUTAGE):
+            assert rows.num_rows == 0
+        if entry.verdict is not Verdict.OBSERVED:
+            assert (entry.rows, entry.digest) == (0, EMPTY_DIGEST)
+    assert list((await store.verify()).faults) == []
+
+
+async def test_rows_written_are_read_back_in_order(store: Store) -> None:
+    # given rows in no order
+    table = candles(T0, 1_000)
+    shuffled = table.take(np.random.default_rng(1).permutation(1_000))
+
+    # when they are committed
+    (done,) = await store.commit([batch(BTC, shuffled, (T0, T0 + 1_000 * M1, Verdict.OBSERVED))])
+
+    # then they are read as they belong
+    assert (done.inserted, done.corrected, done.unchanged) == (1_000, 0, 0)
+    assert (await store.read(BTC, ALL)).equals(table)
+    part = await store.read(BTC, Range(T0 + 10 * M1, T0 + 20 * M1))
+    assert part.equals(table.slice(10, 10))
+    assert (await store.read(BTC, Range(T0 + 10 * M1 + 1, T0 + 11 * M1))).num_rows == 0
+    await assert_sound(store, BTC)
+
+
+@pytest.mark.parametrize("rows", [100, 7_000])
+async def test_committing_the_same_again_changes_nothing(store: Store, rows: int) -> None:
+    one = batch(BTC, candles(T0, rows), (T0, T0 + rows * M1, Verdict.OBSERVED))
+    await store.commit([one])
+    before = await store.coverage(BTC)
+
+    (done,) = await store.commit([one])
+
+    assert (done.inserted, done.corrected, done.unchanged) == (0, 0, rows)
+    assert await store.coverage(BTC) == before
+    assert (await store.corrections()).num_rows == 0
+    assert (await store.read(BTC, ALL)).equals(one.table)
+
+
+@pytest.mark.parametrize("rows", [50, 7_000, 60_000])
+async def test_as_of_gives_the_values_known_then(
+    store: Store, clock: TickingClock, rows: int
+) -> None:
+    # given rows, then other values for a few of them, then again, and later rows
+    first = candles(T0, rows)
+    await store.commit([batch(BTC, first, (T0, T0 + rows * M1, Verdict.OBSERVED))])
+    early = clock.now_us
+    (done,) = await store.commit([batch(BTC, candles(T0 + 5 * M1, 3, price=200.0))])
+    assert (done.inserted, done.corrected, done.unchanged) == (0, 3, 0)
+    middle = clock.now_us
+    await store.commit([batch(BTC, candles(T0 + 6 * M1, 1, price=300.0))])
+    await store.commit([batch(BTC, candles(T0 + rows * M1, 10))])
+
+    # then each moment has its own truth
+    assert (await store.read(BTC, ALL, as_of=T0)).num_rows == 0
+    assert (await store.read(BTC, ALL, as_of=early)).equals(first)
+    then = await store.read(BTC, Range(T0 + 5 * M1, T0 + 8 * M1), as_of=middle)
+    assert then.equals(candles(T0 + 5 * M1, 3, price=200.0))
+    now = await store.read(BTC, ALL)
+    assert now.num_rows == rows + 10
+    assert now.slice(6, 1).equals(candles(T0 + 6 * M1, 1, price=300.0))
+    assert (await store.read(BTC, ALL, as_of=clock.now_us)).equals(now)
+
+    # and what was replaced is listed, in order
+    replaced = (await store.corrections(BTC)).to_pylist()
+    assert len(replaced) == 4
+    assert [r["corrected"] for r in replaced] == sorted(r["corrected"] for r in replaced)
+    assert replaced[-1]["old"] == (await _payload(store, candles(T0 + 5 * M1, 3, price=200.0)))
+    await assert_sound(store, BTC)
+
+
+async def _payload(store: Store, table: pa.Table) -> str:
+    """Return the JSON of the second row, by way of a correction in another store."""
+    del store
+    other = MemoryStore()
+    await other.commit([batch(BTC, table.slice(1, 1))])
+    await other.commit([batch(BTC, candles(T0 + 6 * M1, 1, price=1.0))])
+    return (await other.corrections()).column("old")[0].as_py()
+
+
+async def test_of_repeated_keys_the_last_wins(store: Store) -> None:
+    both = pa.concat_tables([candles(T0, 10), candles(T0 + M1, 1, price=500.0)])
+
+    (done,) = await store.commit([batch(BTC, both)])
+
+    assert done.inserted == 10
+    assert (await store.read(BTC, ALL)).column("close")[1].as_py() == 500.0
+
+
+async def test_batches_of_one_series_are_taken_as_one(store: Store) -> None:
+    done = await store.commit(
+        [
+            batch(BTC, candles(T0, 10), (T0, T0 + 10 * M1, Verdict.OBSERVED)),
+            batch(TRADES, trades([(T0, "1", 5.0)])),
+            batch(
+                BTC,
+                candles(T0 + 5 * M1, 10, price=7.0),
+                (T0 + 5 * M1, T0 + 15 * M1, Verdict.OBSERVED),
+                source=Source.REST,
+            ),
+        ]
+    )
+
+    assert [d.inserted for d in done] == [0, 1, 15]
+    assert [(e.source, e.rows) for e in await store.coverage(BTC)] == [
+        (Source.ARCHIVE, 5),
+        (Source.REST, 10),
+    ]
+    await assert_sound(store, BTC)
+
+
+@pytest.mark.parametrize("rows", [100, 12_000])
+async def test_an_observed_range_that_is_cut_is_counted_again(store: Store, rows: int) -> None:
+    end = T0 + rows * M1
+    await store.commit([batch(BTC, candles(T0, rows), (T0, end, Verdict.OBSERVED))])
+
+    # when the middle is observed again by another way
+    middle = (T0 + 40 * M1, T0 + 60 * M1, Verdict.OBSERVED)
+    await store.commit([batch(BTC, candles(T0, 0), middle, source=Source.REPAIR)])
+
+    # then both ends are exact, and so is any part of them asked for
+    assert [(e.source, e.rows) for e in await store.coverage(BTC)] == [
+        (Source.ARCHIVE, 40),
+        (Source.REPAIR, 20),
+        (Source.ARCHIVE, rows - 60),
+    ]
+    part = await store.coverage(BTC, Range(T0 + 39 * M1, T0 + 61 * M1))
+    assert [(e.source, e.rows) for e in part] == [
+        (Source.ARCHIVE, 1),
+        (Source.REPAIR, 20),
+        (Source.ARCHIVE, 1),
+    ]
+    await assert_sound(store, BTC)
+
+    # and where one way has seen all again, it is one range
+    await store.commit([batch(BTC, candles(T0 + 40 * M1, 20, price=1.0), middle)])
+    assert [(e.start, e.end, e.rows) for e in await store.coverage(BTC)] == [(T0, end, rows)]
+    await assert_sound(store, BTC)
+
+
+async def test_weaker_findings_yield_to_stronger_ones(store: Store) -> None:
+    end = T0 + 10 * M1
+    await store.commit([batch(BTC, candles(T0, 10), (T0, end, Verdict.OBSERVED))])
+    before = await store.coverage(BTC)
+
+    for verdict in (Verdict.MISSING, Verdict.EMPTY, Verdict.OUTAGE, Verdict.UNRECOVERABLE):
+        await store.commit([batch(BTC, candles(T0, 0), (T0 - M1, end + M1, verdict))])
+
+        ledger = await store.coverage(BTC)
+        assert ledger[1] == before[0]
+        assert len(ledger) == 3
+    await assert_sound(store, BTC)
+
+
+@pytest.mark.parametrize("rows", [100, 12_000])
+async def test_discarded_rows_are_owed_again(store: Store, rows: int) -> None:
+    table = candles(T0, rows)
+    whole = batch(BTC, table, (T0, T0 + rows * M1, Verdict.OBSERVED))
+    await store.commit([whole])
+    asked = Range(T0 + 20 * M1, T0 + (rows + 10) * M1)
+
+    assert await store.discard(BTC, asked) == asked
+
+    assert [(e.verdict, e.end, e.rows) for e in await store.coverage(BTC)] == [
+        (Verdict.OBSERVED, T0 + 20 * M1, 20),
+        (Verdict.MISSING, T0 + rows * M1, 0),
+    ]
+    assert (await store.read(BTC, ALL)).equals(table.slice(0, 20))
+    assert [(i.rows, i.last_us) for i in await store.series()] == [(20, T0 + 19 * M1)]
+    await assert_sound(store, BTC)
+
+    (done,) = await store.commit([whole])
+    assert (done.inserted, done.unchanged) == (rows - 20, 20)
+    assert (await store.read(BTC, ALL)).equals(table)
+    await assert_sound(store, BTC)
+    assert await store.discard(TRADES, asked) == asked
+
+
+async def test_a_late_row_is_counted_in_the_range_observed_before(store: Store) -> None:
+    table = candles(T0, 100)
+    holed = pa.concat_tables([table.slice(0, 50), table.slice(51)])
+    await store.commit([batch(BTC, holed, (T0, T0 + 100 * M1, Verdict.OBSERVED))])
+
+    await store.commit([batch(BTC, table.slice(50, 1), source=Source.LIVE)])
+
+    (entry,) = await store.coverage(BTC)
+    assert (entry.rows, entry.source) == (100, Source.ARCHIVE)
+    assert entry.digest == digest_table(table)
+
+
+@pytest.mark.parametrize("verdict", [Verdict.EMPTY, Verdict.OUTAGE])
+async def test_a_row_refutes_that_nothing_exists(store: Store, verdict: Verdict) -> None:
+    await store.commit([batch(BTC, candles(T0, 0), (T0, T0 + 10 * M1, verdict))])
+    assert [(e.verdict, e.rows) for e in await store.coverage(BTC)] == [(verdict, 0)]
+
+    await store.commit([batch(BTC, candles(T0 + 4 * M1, 1), source=Source.LIVE)])
+
+    assert [(e.start, e.end, e.verdict, e.source) for e in await store.coverage(BTC)] == [
+        (T0, T0 + 4 * M1, verdict, Source.ARCHIVE),
+        (T0 + 4 * M1, T0 + 5 * M1, Verdict.OBSERVED, Source.LIVE),
+        (T0 + 5 * M1, T0 + 10 * M1, verdict, Source.ARCHIVE),
+    ]
+    # and saying so again does not unsay the row
+    await store.commit([batch(BTC, candles(T0, 0), (T0, T0 + 10 * M1, verdict))])
+    assert len(await store.coverage(BTC)) == 3
+    await assert_sound(store, BTC)
+
+
+@pytest.mark.parametrize("rows", [700, 50_000])
+async def test_last_gives_the_newest_rows(store: Store, rows: int) -> None:
+    table = candles(T0, rows)
+    await store.commit([batch(BTC, table)])
+    await store.commit([batch(BTC, candles(T0 + rows * M1, 20))])
+    everything = await store.read(BTC, ALL)
+
+    for last in (0, 1, 20, 500, rows + 100):
+        expected = everything.slice(max(everything.num_rows - last, 0))
+        assert (await store.read(BTC, ALL, last=last)).equals(expected)
+    inside = Range(T0, T0 + 300 * M1)
+    assert (await store.read(BTC, inside, last=7)).equals(table.slice(293, 7))
+
+
+_VALUES: dict[str, Sequence[object]] = {
+    "side": ["buy", "sell", "unknown"],
+    "trade_id": ["9", "10", "00-ä"],
+}
+
+
+@pytest.mark.parametrize("kind", list(SCHEMAS))
+@pytest.mark.parametrize("copies", [1, 4_000])
+async def test_every_kind_survives_the_way_there_and_back(
+    store: Store, kind: Kind, copies: int
+) -> None:
+    series = Series("bybit", "X-Y", kind, Interval.H1 if kind is Kind.CANDLES else None)
+    rows = 3 * copies
+    columns: list[pa.Array] = []
+    for field in SCHEMAS[kind]:
+        if field.name == "timestamp":
+            column = pa.array(T0 + np.arange(rows) * 3_600_000_000).cast(TIMESTAMP)
+        elif field.name in _VALUES:
+            column = pa.array(list(_VALUES[field.name]) * copies, field.type)
+        elif pa.types.is_floating(field.type):
+            column = pa.array([0.1, 1e-300 if not field.nullable else None, 1e17] * copies)
+        elif pa.types.is_timestamp(field.type):
+            column = pa.array([T0, None, T0 + 1] * copies, pa.int64()).cast(field.type)
+        else:
+            column = pa.array([1, None if field.nullable else 2, 1 << 53] * copies, field.type)
+        columns.append(column)
+    table = pa.table(columns, schema=SCHEMAS[kind])
+
+    await store.commit([batch(series, table, (T0, T0 + rows * 3_600_000_000, Verdict.OBSERVED))])
+
+    assert (await store.read(series, ALL)).equals(table)
+    await assert_sound(store, series)
+
+
+async def test_trades_of_one_moment_are_told_apart_by_their_id(store: Store) -> None:
+    rows = [(T0, "9", 1.0), (T0, "10", 2.0), (T0 + 1, "11", 3.0)]
+    await store.commit([batch(TRADES, trades(rows), (T0, T0 + 2, Verdict.OBSERVED))])
+
+    (done,) = await store.commit([batch(TRADES, trades([(T0, "10", 2.5), (T0, "8", 4.0)]))])
+
+    assert (done.inserted, done.corrected) == (1, 1)
+    held = await store.read(TRADES, ALL)
+    assert held.column("trade_id").to_pylist() == ["10", "8", "9", "11"]
+    assert held.column("price").to_pylist() == [2.5, 4.0, 1.0, 3.0]
+    await assert_sound(store, TRADES)
+
+
+async def test_trades_in_segments_are_told_apart_by_their_id(store: Store) -> None:
+    rows = [(T0 + n // 3, str(n), float(n)) for n in range(9_000)]
+    await store.commit([batch(TRADES, trades(rows), (T0, T0 + 3_000, Verdict.OBSERVED))])
+
+    news = [(T0 + 100, "300", 300.0), (T0 + 100, "301", 7.0), (T0 + 100, "new", 8.0)]
+    (done,) = await store.commit([batch(TRADES, trades(news))])
+
+    assert (done.inserted, done.corrected, done.unchanged) == (1, 1, 1)
+    held = await store.read(TRADES, Range(T0 + 100, T0 + 101))
+    assert held.column("price").to_pylist() == [300.0, 7.0, 302.0, 8.0]
+    await assert_sound(store, TRADES)
+
+
+@pytest.mark.parametrize("symbol", ["币安人生-USDT", "X$(1).A-B_C", "a+b-USD", "1000SATS-USDT"])
+@pytest.mark.parametrize("rows", [5, 6_000])
+async def test_unusual_symbols_are_stored(store: Store, symbol: str, rows: int) -> None:
+    series = candle_series("okx", symbol, Interval.M5)
+    table = candles(T0, rows, step=5 * M1)
+
+    await store.commit([batch(series, table)])
+
+    assert (await store.read(series, ALL)).equals(table)
+    assert [info.series for info in await store.series()] == [series]
+
+
+async def test_a_nan_that_may_be_missing_is_missing(store: Store) -> None:
+    table = candles(T0, 3)
+    column = pa.array([1.0, float("nan"), None])
+    table = table.set_column(6, table.schema.field(6), column)
+
+    await store.commit([batch(BTC, table, (T0, T0 + 3 * M1, Verdict.OBSERVED))])
+
+    assert (await store.read(BTC, ALL)).column("quote_volume").to_pylist() == [1.0, None, None]
+    await assert_sound(store, BTC)
+
+
+async def test_a_table_of_another_shape_is_refused_whole(store: Store) -> None:
+    good = batch(BTC, candles(T0, 5))
+    for bad in (
+        candles(T0, 5).drop_columns(["close"]),
+        pa.table({"timestamp": [1]}),
+        pa.table(
+            [pa.nulls(2, f.type) for f in SCHEMAS[Kind.CANDLES]], schema=SCHEMAS[Kind.CANDLES]
+        ),
+    ):
+        with pytest.raises(DataError):
+            await store.commit([good, batch(candle_series("okx", "A-B", Interval.M1), bad)])
+
+    assert await store.series() == []
+
+
+async def test_columns_in_another_order_are_understood(store: Store) -> None:
+    table = candles(T0, 5)
+    await store.commit([batch(BTC, table.select(table.column_names[::-1]))])
+    assert (await store.read(BTC, ALL)).equals(table)
+
+
+async def test_what_is_not_there_reads_as_nothing(store: Store) -> None:
+    assert (await store.read(BTC, ALL)).equals(SCHEMAS[Kind.CANDLES].empty_table())
+    assert await store.coverage(BTC) == []
+    assert await store.series() == []
+    assert (await store.quarantine()).num_rows == 0
+    assert (await store.verify()).ranges == 0
+
+
+async def test_series_are_listed_with_their_bounds(store: Store) -> None:
+    await store.commit([batch(BTC, candles(T0, 10)), batch(TRADES, trades([(T0, "1", 1.0)]))])
+    only_ledger = candle_series("okx", "A-B", Interval.D1)
+    finding = (T0, T0 + DAY, Verdict.EMPTY)
+    await store.commit([batch(only_ledger, candles(T0, 0), finding)])
+
+    infos = await store.series()
+
+    assert [(i.series, i.rows, i.first_us, i.last_us) for i in infos] == [
+        (BTC, 10, T0, T0 + 9 * M1),
+        (only_ledger, 0, None, None),
+        (TRADES, 1, T0, T0),
+    ]
+
+
+async def test_quarantined_rows_are_kept_once(store: Store) -> None:
+    rejected = [Rejected(T0, "high below low", '["1"]'), Rejected(None, "not a number", "x" * 9)]
+
+    for _ in range(2):
+        await store.commit([batch(BTC, candles(T0, 0), rejected=rejected)])
+
+    rows = (await store.quarantine(BTC)).to_pylist()
+    assert [(r["symbol"], r["interval"], r["reason"], r["raw"]) for r in rows] == [
+        ("BTC-USDT", "1m", "high below low", '["1"]'),
+        ("BTC-USDT", "1m", "not a number", "x" * 9),
+    ]
+    assert rows[1]["timestamp"] is None
+    assert (await store.quarantine(TRADES)).num_rows == 0
+
+
+def instrument(symbol: str, tick: float) -> Instrument:
+    base, quote = symbol.split("-")
+    return Instrument(
+        exchange="okx",
+        symbol=symbol,
+        native=symbol,
+        base=base,
+        quote=quote,
+        settle=None,
+        market=Market.SPOT,
+        tick_size=tick,
+        aliases=("x",),
+    )
+
+
+async def test_instruments_have_versions(store: Store, clock: TickingClock) -> None:
+    one, two = instrument("A-B", 0.1), instrument("C-D", 0.2)
+    assert await store.write_instruments("okx", [one, two]) == 2
+    assert await store.write_instruments("okx", [one, two]) == 0
+    first = clock.now_us
+
+    changed = instrument("A-B", 0.5)
+    assert await store.write_instruments("okx", [changed]) == 2
+
+    assert await store.instruments("okx") == [changed]
+    assert await store.instruments("okx", as_of=first) == [one, two]
+    assert await store.instruments(as_of=T0) == []
+    assert await store.instruments("binance") == []
+    assert await store.write_instruments("okx", [changed, two]) == 1
+    assert await store.instruments() == [changed, two]
+
+
+_MOMENTS = st.integers(0, 60)
+_FINDINGS = st.lists(
+    st.tuples(_MOMENTS, _MOMENTS, st.sampled_from(list(Verdict))), max_size=3, unique_by=lambda f: f
+)
+_STEP = st.tuples(
+    _MOMENTS,  # where the rows begin
+    st.integers(0, 25),  # how many
+    st.sampled_from([100.0, 200.0]),  # which values
+    _FINDINGS,
+    st.sampled_from([Source.LIVE, Source.REST]),
+    st.sampled_from([None, None, None, 4, 30]),  # how much to discard afterwards
+)
+
+
+@settings(
+    max_examples=int(os.environ.get("ZVTC_TEST_EXAMPLES", "60")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(steps=st.lists(_STEP, min_size=1, max_size=6), hot=st.sampled_from([0, 8, 1_000]))
+async def test_the_lake_does_what_the_reference_does(
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    steps: list[tuple[int, int, float, list[tuple[int, int, Verdict]], Source, int | None]],
+    hot: int,
+) -> None:
+    # given a limit that sends some commits, or all, into segments
+    monkeypatch.setattr("zvt_crypto.store.lake.writer._HOT_COMMIT_ROWS", hot)
+    folder = tmp_path_factory.mktemp("lake")
+    reference = MemoryStore(TickingClock())
+    lake = await LakeStore.open(folder, clock=TickingClock())
+    try:
+        start = T0 + 31 * DAY - 30 * M1  # so that rows fall on both sides of a month's end
+        for number, (at, count, price, findings, source, discarded) in enumerate(steps):
+            one = batch(
+                BTC,
+                candles(start + at * M1, count, price=price),
+                *((start + a * M1 - a % 3, start + b * M1, verdict) for a, b, verdict in findings),
+                source=source,
+            )
+            # when both are told the same
+            told = await reference.commit([one])
+            assert await lake.commit([one]) == told
+            if number % 2 and hot:
+                await lake.compact([BTC])
+            if discarded is not None:
+                asked = Range(start + at * M1, start + (at + discarded) * M1)
+                assert await lake.discard(BTC, asked) == await reference.discard(BTC, asked)
+
+            # then both hold the same
+            expected = await reference.coverage(BTC)
+            found = await lake.coverage(BTC)
+            assert [_plain(e) for e in found] == [_plain(e) for e in expected]
+            assert (await lake.read(BTC, ALL)).equals(await reference.read(BTC, ALL))
+        assert list((await lake.verify()).faults) == []
+        replaced = (await lake.corrections()).drop_columns(["corrected"])
+        assert replaced.equals((await reference.corrections()).drop_columns(["corrected"]))
+    finally:
+        await lake.close()
+
+
+def _plain(entry: object) -> tuple[object, ...]:
+    return tuple(
+        getattr(entry, name) for name in ("start", "end", "verdict", "source", "rows", "digest")
+    )
