@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from zvt_crypto.connectors.base import BaseCryptoConnector, Tools
 from zvt_crypto.connectors.binance.archive import ArchiveReader
@@ -68,6 +69,7 @@ _FUNDING_SLACK_US: Final = US_PER_S
 # Below this many candles of a perpetual a page costs half.
 _CHEAP_ROWS: Final = 99
 _PART_ROWS: Final = 50_000
+_TRADES_HELD_BACK: Final = 2_000
 
 
 class BinanceConnector(BaseCryptoConnector):
@@ -209,50 +211,71 @@ class BinanceConnector(BaseCryptoConnector):
                 answers with nothing, as if there had been no trade.
         """
         self._refuse_old_trades(instrument, window)
-        call = endpoint(instrument.market, "trades")
-        params: dict[str, str | int] = {"symbol": instrument.native, "limit": call.page_rows}
-        query: dict[str, str | int] = {**params, **_bounds_ms(window)}
         cutter = PartCutter(
             Kind.TRADES,
             window,
             lambda page: trade_page(page, window),
             part_rows=_PART_ROWS,
-            held_back=call.page_rows,
+            held_back=_TRADES_HELD_BACK,
         )
-        requests, size, last_id = 0, 0, -1
-        while True:
-            page, page_bytes = await self._trades(instrument, call, query, last_id)
+        requests, size = 0, 0
+        async for page, page_bytes in self._trade_pages(instrument, window):
             requests, size = requests + 1, size + page_bytes
             for part in _cut(cutter, page):
                 yield _charged(part, requests, size)
                 requests = size = 0
-            times = ints_to_us(np.array(page.columns["timestamp"], np.int64))
-            got = len(times) + len(page.rejected)
-            # A short page by time is the end. By id it is not: it may have been cut.
-            if len(times) == 0 or (last_id < 0 and got < call.page_rows):
-                break
-            if int(times.max()) >= window.end:
-                break
-            last_id = max(page.columns["trade_id"])
-            query = {**params, "fromId": last_id + 1}
         for part in cutter.end():
             yield _charged(part, requests, size)
             requests = size = 0
+
+    async def _trade_pages(
+        self, instrument: Instrument, window: Range
+    ) -> AsyncIterator[tuple[Page, int]]:
+        """Yield pages, with their sizes, until one goes beyond the window.
+
+        A page by time that is not full should be the last. It may as well have been cut short, so
+        the next trade is looked at: if it is in the window, there is more.
+        """
+        call = endpoint(instrument.market, "trades")
+        symbol = {"symbol": instrument.native}
+        page, size = await self._trades(
+            instrument, call, {**symbol, **_bounds_ms(window), "limit": call.page_rows}, window, -1
+        )
+        yield page, size
+        limit = call.page_rows
+        last_id = _last_id(page, window)
+        if last_id is not None and len(page.columns["trade_id"]) < limit:
+            limit = 1
+        while last_id is not None:
+            query = {**symbol, "fromId": last_id + 1, "limit": limit}
+            page, size = await self._trades(instrument, call, query, window, last_id)
+            yield page, size
+            limit = call.page_rows
+            times = _times(page)
+            if len(times) == 0 or int(times.max()) >= window.end:
+                return
+            last_id = max(page.columns["trade_id"])
 
     async def _trades(
         self,
         instrument: Instrument,
         call: Endpoint,
         query: Mapping[str, str | int],
+        window: Range,
         last_id: int,
     ) -> tuple[Page, int]:
-        """Return a page that goes beyond `last_id`, or is empty, and its size."""
+        """Return a page that answers the question, and its size.
+
+        Raises:
+            MalformedPayload: it repeats what came before, or belongs to another window.
+        """
 
         def decode(reply: HttpReply) -> tuple[Page, int]:
             page = parse_agg_trades(reply.body)
             ids = page.columns["trade_id"]
-            if ids and max(ids) <= last_id:
-                raise MalformedPayload(self.exchange, "aggTrades", f"trade {last_id} once more")
+            is_old = last_id >= 0 and ids and max(ids) <= last_id
+            if is_old or (ids and last_id < 0 and _last_id(page, window) is None):
+                raise MalformedPayload(self.exchange, "aggTrades", "a page asked for before")
             return page, len(reply.body)
 
         with _naming(instrument):
@@ -379,6 +402,17 @@ class BinanceConnector(BaseCryptoConnector):
 def _bounds_ms(window: Range) -> dict[str, int]:
     """Return `startTime` and `endTime`, which Binance both includes."""
     return {"startTime": window.start // US_PER_MS, "endTime": (window.end - 1) // US_PER_MS}
+
+
+def _times(page: Page) -> npt.NDArray[np.int64]:
+    return ints_to_us(np.array(page.columns["timestamp"], np.int64))
+
+
+def _last_id(page: Page, window: Range) -> int | None:
+    """Return the highest id among the trades of `window`; None if there are none."""
+    times = _times(page)
+    inside = (times >= window.start) & (times < window.end)
+    return int(np.array(page.columns["trade_id"], np.int64)[inside].max()) if inside.any() else None
 
 
 def _charged(part: Fetched, requests: int, size: int) -> Fetched:

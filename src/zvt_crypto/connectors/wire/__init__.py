@@ -6,7 +6,7 @@
 """
 
 from zvt_crypto.connectors.wire.item import Int64, decode_objects, struct_columns
-from zvt_crypto.connectors.wire.number import count_precision_loss
+from zvt_crypto.connectors.wire.number import count_precision_loss, is_lost, number
 from zvt_crypto.connectors.wire.page import Page, candle_page, funding_page, trade_page
 from zvt_crypto.connectors.wire.row import rows_to_columns
 from zvt_crypto.connectors.wire.unit import decimal_product
@@ -19,6 +19,8 @@ __all__ = [
     "decimal_product",
     "decode_objects",
     "funding_page",
+    "is_lost",
+    "number",
     "rows_to_columns",
     "struct_columns",
     "trade_page",

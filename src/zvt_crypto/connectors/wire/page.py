@@ -1,6 +1,6 @@
 """A page as columns, and how it becomes the port's answer: sorted, unique, cut to the question."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -58,7 +58,9 @@ def candle_page(
     running = interval.floor(now_us) if width is None else now_us - width + 1
     times = _times(page)
     order = _key_order(times)
-    table = _table(Kind.CANDLES, page, times, order, Range(window.start, min(window.end, running)))
+    table = _table(
+        Kind.CANDLES, page.columns, times, order, Range(window.start, min(window.end, running))
+    )
     asked = Range(window.start, max(window.start, min(window.end, interval.floor(now_us))))
     return _fetched(asked, table, page, requests, body_bytes)
 
@@ -77,8 +79,9 @@ def trade_page(page: Page, window: Range, *, requests: int = 1, body_bytes: int 
     ids = page.columns["trade_id"]
     if len(ids) == 0 or not isinstance(ids[0], str):
         ids = np.asarray(ids, np.int64)
-        page.columns["trade_id"] = pa.array(ids).cast(pa.string())
-    table = _table(Kind.TRADES, page, times, _key_order(times, np.asarray(ids)), window)
+    columns = {**page.columns, "trade_id": pa.array(ids).cast(pa.string())}
+    order = _key_order(times, np.asarray(ids))
+    table = _table(Kind.TRADES, columns, times, order, window)
     return _fetched(window, table, page, requests, body_bytes)
 
 
@@ -92,7 +95,7 @@ def funding_page(page: Page, window: Range, *, requests: int = 1, body_bytes: in
         body_bytes: what they carried.
     """
     times = _times(page)
-    table = _table(Kind.FUNDING, page, times, _key_order(times), window)
+    table = _table(Kind.FUNDING, page.columns, times, _key_order(times), window)
     return _fetched(window, table, page, requests, body_bytes)
 
 
@@ -119,7 +122,11 @@ def _key_order(times: Ints, ids: npt.NDArray[Any] | None = None) -> npt.NDArray[
 
 
 def _table(
-    kind: Kind, page: Page, times: Ints, order: npt.NDArray[np.intp] | None, window: Range
+    kind: Kind,
+    columns: Mapping[str, Any],
+    times: Ints,
+    order: npt.NDArray[np.intp] | None,
+    window: Range,
 ) -> pa.Table:
     schema = SCHEMAS[kind]
     if order is not None:
@@ -127,7 +134,7 @@ def _table(
     low, high = np.searchsorted(times, [window.start, max(window.start, window.end)])
     arrays: list[pa.Array] = []
     for column in schema:
-        values = times if column.name == "timestamp" else page.columns.get(column.name)
+        values = times if column.name == "timestamp" else columns.get(column.name)
         if values is None:
             arrays.append(pa.nulls(high - low, column.type))
             continue
