@@ -13,7 +13,7 @@ from zvt_crypto.core.record import Book, OpenInterest, Quote
 from zvt_crypto.core.timestamp import int_to_us
 
 _Whole = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
-_Finite = Annotated[float, msgspec.Meta(ge=0, lt=float("inf"))]
+_Finite = Annotated[float, msgspec.Meta(ge=0, le=1e300)]
 _Level = tuple[_Finite, _Finite]
 
 
