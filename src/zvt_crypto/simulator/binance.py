@@ -18,6 +18,7 @@ from zvt_crypto.core.interval import US_PER_DAY, US_PER_HOUR, US_PER_S
 from zvt_crypto.simulator import bar as bars
 from zvt_crypto.simulator import binance_info, binance_limits, binance_rows, noise
 from zvt_crypto.simulator.bar import Bar
+from zvt_crypto.simulator.binance_archive import BinanceArchive
 from zvt_crypto.simulator.binance_limits import Limits, one_or_all
 from zvt_crypto.simulator.binance_params import needed, number, page_size, refuse, times
 from zvt_crypto.simulator.candle import CandleColumns
@@ -76,6 +77,7 @@ class BinanceVenue(Venue):
     def __init__(self, world: World) -> None:
         super().__init__(world)
         self.limits = Limits(world.scale)
+        self._archive = BinanceArchive(self, _SPOT_INTERVALS)
         self._add_spot()
         self._add_perp()
         for path, body in binance_info.STATIC.items():
@@ -114,14 +116,28 @@ class BinanceVenue(Venue):
         late = (noise.uniform(key, funding.index) * _FUNDING_JITTER_MS).astype(np.int64)
         return funding.time_us + late * MS
 
+    def written_funding_times(self, instrument: Instrument, funding: Funding) -> Ints:
+        """Return the times of settlements; those of a file have their lateness already."""
+        if (self.name, instrument.symbol) in self.world.files:
+            return funding.time_us
+        return self.funding_times(instrument, funding)
+
     def encode_funding(self, instrument: Instrument, funding: Funding) -> Encoded:
         """Write settled rates; old rows have an empty mark price."""
-        from_file = (self.name, instrument.symbol) in self.world.files
-        times = funding.time_us if from_file else self.funding_times(instrument, funding)
+        times = self.written_funding_times(instrument, funding)
         return binance_rows.encode_funding(instrument, funding, times)
+
+    def find_endpoint(self, request: Request) -> Endpoint | None:
+        """Return the endpoint of a path; all of the archive is one per kind of file."""
+        if not request.path.startswith("/data/"):
+            return self.endpoints.get(request.path)
+        name = "/".join(request.path.split("/")[:5]).removesuffix("/")
+        return Endpoint(name, self._archive.handle, 0, "archive", scope="free")
 
     def instrument_of(self, request: Request) -> Instrument | None:
         """Return the instrument of the `symbol` parameter, or of an archive's folder."""
+        if request.path.startswith("/data/"):
+            return self._archive.instrument_of(request.path)
         native = request.query.get("symbol", "")
         kinds = _SPOT if request.path.startswith("/api") else _PERP
         return self.lookup(native, kinds) if native else None

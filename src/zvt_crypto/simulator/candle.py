@@ -75,11 +75,14 @@ class CandleColumns:
     def __len__(self) -> int:
         return len(self.open_us)
 
+    def take(self, index: slice | npt.NDArray[np.bool_]) -> "CandleColumns":
+        """Return the chosen rows."""
+        columns = {name: getattr(self, name).take(index) for name in COLUMNS[1:]}
+        return CandleColumns(self.open_us[index], self.close_us[index], **columns)
+
     def reversed(self) -> "CandleColumns":
         """Return the rows in the opposite order, for venues that answer newest first."""
-        backwards = slice(None, None, -1)
-        columns = {name: getattr(self, name).take(backwards) for name in COLUMNS[1:]}
-        return CandleColumns(self.open_us[backwards], self.close_us[backwards], **columns)
+        return self.take(slice(None, None, -1))
 
 
 def columns_of(candles: Candles, instrument: Instrument, bar: Bar) -> CandleColumns:

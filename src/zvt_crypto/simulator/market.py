@@ -94,6 +94,16 @@ class Funding:
     predicted: Ints
     price: Ints
 
+    def take(self, mask: Flags) -> "Funding":
+        """Return the chosen rows."""
+        return Funding(
+            self.index[mask],
+            self.time_us[mask],
+            self.rate[mask],
+            self.predicted[mask],
+            self.price[mask],
+        )
+
 
 class Market:
     """All instruments of all venues, at any time.
