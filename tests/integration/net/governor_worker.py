@@ -1,6 +1,6 @@
 """One of several processes that share a governor: sends all the time, and notes when.
 
-Arguments: state file, log file, seconds to run.
+Arguments: state file, log file, end on the steady clock.
 """
 
 import asyncio
@@ -36,11 +36,10 @@ class NotingClock(SystemClock):
         return self.steady_s
 
 
-async def main(state: Path, notes: Path, seconds: float) -> None:
+async def main(state: Path, notes: Path, end: float) -> None:
     clock = NotingClock()
     governor = Governor("test", QUOTAS, FileState(state), share=1.0, clock=clock)
     file = os.open(notes, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    end = time.monotonic() + seconds
 
     async def work(cost: dict[str, float]) -> None:
         while time.monotonic() < end:
