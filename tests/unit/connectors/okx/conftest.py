@@ -1,0 +1,31 @@
+"""An OKX connector and the replies it gets."""
+
+from pathlib import Path
+
+import pytest
+from bybit_world import FakeClock, FakeGovernor
+from exchange_world import ScriptedHttp, make
+
+from zvt_crypto.connectors.okx.rest import OkxConnector
+
+
+@pytest.fixture
+def http() -> ScriptedHttp:
+    return ScriptedHttp()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def governor() -> FakeGovernor:
+    return FakeGovernor()
+
+
+@pytest.fixture
+def connector(
+    http: ScriptedHttp, clock: FakeClock, governor: FakeGovernor, tmp_path: Path
+) -> OkxConnector:
+    return make(OkxConnector, http, clock, tmp_path, governor)
