@@ -54,6 +54,7 @@ The venue:
     clock_skew       the reported server time is off by offset_s
     delisting        `symbol` disappears
     rename           `symbol` answers to the native id `to` from now on
+    no_four_hour     Coinbase knows no FOUR_HOUR candles
 
 Archives:
     archive_404, archive_bad_checksum, archive_corrupt_zip
@@ -91,7 +92,9 @@ ARCHIVE_KINDS: Final = frozenset(
         "archive_header", "archive_unsorted",
     )
 )  # fmt: skip
-STATE_KINDS: Final = frozenset(("maintenance", "clock_skew", "delisting", "rename", "outage"))
+STATE_KINDS: Final = frozenset(
+    ("maintenance", "clock_skew", "delisting", "rename", "outage", "no_four_hour")
+)
 KINDS: Final = (
     ANSWER_KINDS | CONNECTION_KINDS | ROW_KINDS | CANDLE_KINDS | ARCHIVE_KINDS | STATE_KINDS
     | {"missing_candles"}

@@ -4,7 +4,8 @@ from typing import Final
 
 from zvt_crypto.simulator.binance import BinanceVenue
 from zvt_crypto.simulator.bybit import BybitVenue
+from zvt_crypto.simulator.coinbase import CoinbaseVenue
 from zvt_crypto.simulator.okx import OkxVenue
 from zvt_crypto.simulator.venue import Venue
 
-VENUES: Final[tuple[type[Venue], ...]] = (BinanceVenue, BybitVenue, OkxVenue)
+VENUES: Final[tuple[type[Venue], ...]] = (BinanceVenue, BybitVenue, CoinbaseVenue, OkxVenue)
