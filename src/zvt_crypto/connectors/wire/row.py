@@ -49,7 +49,7 @@ def rows_to_columns(
         MalformedPayload: not JSON, not an array of arrays, nested, or too few columns throughout.
     """
     raw = bytes(body)
-    return _fast_rows(raw, names) or _strict_rows(raw, names, exchange, what)
+    return fast_rows(raw, names) or strict_rows(raw, names, exchange, what)
 
 
 class _Shape(NamedTuple):
@@ -87,7 +87,7 @@ def _shape(first: bytes, names: Sequence[str | None]) -> _Shape | None:
     )
 
 
-def _fast_rows(body: bytes, names: Sequence[str | None]) -> Page | None:
+def fast_rows(body: bytes, names: Sequence[str | None]) -> Page | None:
     """Return the page if every byte that gives it its shape is where it must be, else None."""
     # An exponent would upset what `suspects` knows of a number by its length.
     plain = body.startswith(b"[[") and body.endswith(b"]]") and b"e" not in body
@@ -168,7 +168,8 @@ def _count_lost(body: bytes, tokens: _Tokens, values: Floats) -> int:
     return sum(is_lost(body[a:b].decode()) for a, b in pairs)
 
 
-def _strict_rows(body: bytes, names: Sequence[str | None], exchange: str, what: str) -> Page:
+def strict_rows(body: bytes, names: Sequence[str | None], exchange: str, what: str) -> Page:
+    """Return the page cell by cell; see `rows_to_columns`, which it is the slow way of."""
     try:
         rows = _decode_cells(body)
     except (msgspec.DecodeError, RecursionError) as e:
