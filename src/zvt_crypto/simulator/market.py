@@ -40,6 +40,7 @@ _BASIS_S: Final = 300
 _BASIS: Final = 2e-4
 _TYPICAL_NOTIONAL: Final = 400.0
 _TAIL: Final = 0.7  # exponent of the size distribution: most trades small, few a hundredfold
+_LEAST: Final = 0.99  # leaves the smallest trades a few steps of size
 _TRADE_DAYS: Final = 48  # days of trades kept, about 1 MB each
 _MINUTE_DAYS: Final = 400  # days of minute candles kept, about 140 kB each
 _DAY_ROWS: Final = 100_000
@@ -237,7 +238,7 @@ class Market:
         price = self._prices(instrument, day, times, buy)
         spread = noise.uniform(key + 2, place)
         scale = self._typical_size(instrument) * (1.0 - _TAIL)
-        lots = 1 + (scale * np.maximum(spread, 1e-4) ** -_TAIL).astype(np.int64)
+        lots = 1 + (scale * (np.maximum(spread, 1e-4) ** -_TAIL - _LEAST)).astype(np.int64)
         size = lots * unit_of(instrument.size_step)
         base, quote = _amounts(instrument, price, size)
         return Trades(first_id, times, price, size, base, quote, buy)

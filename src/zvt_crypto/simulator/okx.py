@@ -16,7 +16,7 @@ import numpy as np
 
 from zvt_crypto.core.interval import US_PER_DAY, US_PER_HOUR, US_PER_MINUTE, US_PER_S
 from zvt_crypto.simulator import bar as bars
-from zvt_crypto.simulator import okx_info
+from zvt_crypto.simulator import okx_archive, okx_info
 from zvt_crypto.simulator.bar import Bar
 from zvt_crypto.simulator.candle import CandleColumns
 from zvt_crypto.simulator.encode import (
@@ -30,6 +30,7 @@ from zvt_crypto.simulator.encode import (
 from zvt_crypto.simulator.instrument import ASSETS, Instrument, Kind
 from zvt_crypto.simulator.limits import SlidingWindow
 from zvt_crypto.simulator.market import Funding, Trades
+from zvt_crypto.simulator.okx_archive import OkxArchive
 from zvt_crypto.simulator.rows import END_OF_TIME, Layout, Page
 from zvt_crypto.simulator.venue import (
     Encoded,
@@ -88,6 +89,7 @@ class OkxVenue(Venue):
         super().__init__(world)
         self._windows: dict[tuple[str, ...], SlidingWindow] = {}
         self._quotas: dict[str, int] = {}
+        self._archive = OkxArchive(self)
         self._add_market()
         self._add_public()
 
@@ -167,6 +169,20 @@ class OkxVenue(Venue):
         ]
         return encode_values(values[::-1])
 
+    def find_endpoint(self, request: Request) -> Endpoint | None:
+        """Return the endpoint of a path; all download files of a kind are one."""
+        if not request.path.startswith(okx_archive.ROOT):
+            return self.endpoints.get(request.path)
+        name = "/".join(request.path.split("/")[:6])
+        return Endpoint(name, self._archive.handle, 0, "archive", scope="free")
+
+    def instrument_of(self, request: Request) -> Instrument | None:
+        """Return the instrument of the `instId` parameter, or of a file's name."""
+        if request.path.startswith(okx_archive.ROOT):
+            return self._archive.instrument_of(request.path)
+        native = request.query.get("instId", "")
+        return self.lookup(native) if native else None
+
     def admit(self, request: Request, endpoint: Endpoint | None) -> Reply | None:
         """Count a request in its endpoint's own two seconds."""
         if endpoint is None or endpoint.scope == "free":
@@ -235,6 +251,7 @@ class OkxVenue(Venue):
                   scope="instId")  # fmt: skip
         self._add("public/open-interest", self._open_interest, 20, scope="instId")
         self._add("public/mark-price", self._mark_price, 10, scope="instId")
+        self._add("public/market-data-history", self._archive.list_files, 5, is_data=False)
         self._add("system/status", lambda _request: okx_info.data([]), 1, is_data=False)
 
     def _candles(self, request: Request) -> Reply:
