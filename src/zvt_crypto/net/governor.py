@@ -30,6 +30,8 @@ _HEAD_CELLS: Final = 2
 # Venues ban for up to three days; anything longer is a mistake.
 _MAX_FREEZE_US: Final = 4 * 86_400 * US_PER_S
 _MIN_WAIT_S: Final = 0.001  # timers may fire a little early: no spinning when they do
+# The way to the server, and the drift of the clocks since they were compared.
+_CLOCK_SLACK_US: Final = 250_000
 _TYPICAL_REPLY_S: Final = 2.0
 
 _Wanted = tuple[tuple[Meter, float], ...]
@@ -75,7 +77,7 @@ class Governor:
             tell of them.
         clock: ours.
         server_clock: the server's, for windows that turn with its clock. Without one (or before
-            it is synced) its clock is taken to be within the guard of ours.
+            it is synced) its clock is taken to be within a second of ours.
 
     Attributes:
         wait_s: seconds all callers together have waited.
@@ -314,8 +316,12 @@ class Governor:
 
     def _now(self) -> Now:
         local_us = self._clock.now_us()
-        offset_us = self._server_clock.offset_us if self._server_clock is not None else 0
-        return Now(local_us, local_us + offset_us, self._clock.monotonic_s() * US_PER_S)
+        steady_us = self._clock.monotonic_s() * US_PER_S
+        server = self._server_clock
+        if server is None or server.uncertainty_us is None:
+            return Now(local_us, local_us, steady_us)
+        doubt_us = min(server.uncertainty_us + _CLOCK_SLACK_US, US_PER_S)
+        return Now(local_us, local_us + server.offset_us, steady_us, doubt_us)
 
     def _priced(self, cost: Mapping[str, float]) -> _Wanted:
         try:

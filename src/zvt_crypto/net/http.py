@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -21,7 +22,6 @@ from urllib.parse import quote, urlencode
 import aiohttp
 from yarl import URL
 
-from zvt_crypto import __version__
 from zvt_crypto.core.errors import BodyTooLarge, NetworkFault, RequestRejected
 from zvt_crypto.net.body import ACCEPT_ENCODING, decode_body
 
@@ -236,7 +236,7 @@ class HttpClient:
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={
-                "User-Agent": f"zvt-crypto/{__version__}",
+                "User-Agent": f"zvt-crypto/{version('zvt-crypto')}",
                 "Accept-Encoding": ACCEPT_ENCODING,
             },
             auto_decompress=False,

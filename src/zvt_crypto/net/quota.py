@@ -56,11 +56,12 @@ class Quota:
 
 
 class Now(NamedTuple):
-    """One moment on three clocks, in microseconds."""
+    """One moment on three clocks, and how well the second is known, in microseconds."""
 
     local: float  # ours, UTC
     server: float  # the server's, UTC, as far as we know
     steady: float  # never jumps, the same in all processes of a machine
+    doubt: float = 1.0 * US_PER_S  # how far `server` may be from the truth, the way there included
 
 
 class Meter(Protocol):
@@ -116,11 +117,11 @@ class _Limited:
 class WindowMeter(_Limited):
     """Counts per window of the server's clock, for the previous, the current and the next one.
 
-    The margin is `guard_s` (1 s, or a quarter of a shorter window) either side of a turn: how far
-    the server's clock may be from what we believe, plus the way there. A request inside it may be
-    counted in either window, so it is booked in both. Nothing is lost by that when the budget is
-    used up early in the window, as a saturating load does: the double counting then falls where
-    nothing is sent. A load that needs the whole window loses up to two margins' worth.
+    The margin is `guard_s`, or else `Now.doubt` (1 s while the server's clock is unknown), at most
+    a quarter of the window, either side of a turn. A request inside it may be counted in either
+    window, so it is booked in both. Nothing is lost by that when the budget is used up early in
+    the window, as a saturating load does: the double counting then falls where nothing is sent.
+    A load that just needs the whole window loses up to two margins' worth.
     """
 
     size = 5
@@ -128,8 +129,11 @@ class WindowMeter(_Limited):
 
     def __init__(self, quota: Quota, at: int, share: float) -> None:
         super().__init__(quota, at, share)
-        guard_s = 1.0 if quota.guard_s is None else quota.guard_s
-        self._guard_us = min(guard_s * US_PER_S, self._per_us / 4)
+        self._fixed_us = None if quota.guard_s is None else quota.guard_s * US_PER_S
+
+    def _guard_us(self, now: Now) -> float:
+        guard_us = now.doubt if self._fixed_us is None else self._fixed_us
+        return min(guard_us, self._per_us / 4)
 
     def wait_us(self, cells: Cells, now: Now, cost: float) -> float:
         """See `Meter`."""
@@ -139,7 +143,7 @@ class WindowMeter(_Limited):
         wait = 0.0
         for window in self._touched(now):
             if not self._fits(cells, cells[self._cell(window, index)], cost):
-                free_at = (window + 1) * self._per_us + self._guard_us
+                free_at = (window + 1) * self._per_us + self._guard_us(now)
                 wait = max(wait, free_at - now.server)
         return wait
 
@@ -156,8 +160,8 @@ class WindowMeter(_Limited):
         their count would block it whole.
         """
         index = self._turn(cells, now)
-        earliest = self._window(now.server - age_us - self._guard_us)
-        if earliest == self._window(now.server + self._guard_us) == index:
+        earliest = self._window(now.server - age_us - self._guard_us(now))
+        if earliest == self._window(now.server + self._guard_us(now)) == index:
             cell = self.at + self._CURRENT
             cells[cell] = max(cells[cell], used)
 
@@ -166,15 +170,15 @@ class WindowMeter(_Limited):
         index = self._window(now.server)
         cells[self.at + self._INDEX] = index
         for window in range(index - 1, index + 2):
-            spent = window <= self._window(now.server + self._guard_us)
+            spent = window <= self._window(now.server + self._guard_us(now))
             cells[self._cell(window, index)] = self._limit(cells) if spent else 0.0
 
     def _window(self, server_us: float) -> int:
         return int(server_us // self._per_us)
 
     def _touched(self, now: Now) -> range:
-        first = self._window(now.server - self._guard_us)
-        return range(first, self._window(now.server + self._guard_us) + 1)
+        first = self._window(now.server - self._guard_us(now))
+        return range(first, self._window(now.server + self._guard_us(now)) + 1)
 
     def _cell(self, window: int, index: int) -> int:
         return self.at + self._CURRENT + window - index
