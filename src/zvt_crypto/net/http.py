@@ -89,6 +89,7 @@ class HttpClient:
         self._exchange = exchange
         self._config = config or HttpConfig()
         self._session: aiohttp.ClientSession | None = None
+        self._closed = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -102,7 +103,8 @@ class HttpClient:
         await self.close()
 
     async def close(self) -> None:
-        """Close all connections; the client can be used again and opens new ones."""
+        """Close all connections; further calls are refused, so that none is left open."""
+        self._closed = True
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -221,6 +223,8 @@ class HttpClient:
         )
 
     def _opened(self) -> aiohttp.ClientSession:
+        if self._closed:
+            raise RuntimeError(f"the connections to {self._exchange} are closed")
         if self._session is None:
             self._session = self._new_session()
         return self._session

@@ -323,11 +323,12 @@ async def test_requests_go_through_the_proxy_and_its_password_is_not_shown(
         HttpConfig(proxy="socks5://host:1")
 
 
-async def test_a_client_opens_with_its_first_call_and_again_after_closing(url: str):
+async def test_a_client_opens_with_its_first_call_and_never_after_closing(url: str):
     client = HttpClient("okx")
-    for _ in range(2):
-        assert (await client.get(f"{url}/plain")).body == TEXT
-        await client.close()
+    assert (await client.get(f"{url}/plain")).body == TEXT
+    await client.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        await client.get(f"{url}/plain")
 
 
 def names(folder: Path) -> list[str]:

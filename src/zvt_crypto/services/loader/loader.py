@@ -152,7 +152,9 @@ class CryptoDataLoader:
                 if not failures:
                     await self._run(job, source, failures)
 
-        await asyncio.gather(*(one(job) for job in jobs))
+        async with asyncio.TaskGroup() as together:
+            for job in jobs:
+                together.create_task(one(job))
         if failures:
             raise failures[0]
         totals = {info.series: info.rows for info in await self.store.series()}

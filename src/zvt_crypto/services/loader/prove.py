@@ -54,7 +54,7 @@ async def prove(strategy: Strategy, window: Range, first: Answer) -> Proven:
         open_ = _open_suspects(strategy, result, confirmed)
         if not open_:
             break
-        groups = _groups(open_, asks)
+        groups = _groups(window, open_, asks)
         progressed = False
         for group in groups:
             if asks >= _MAX_ASKS:
@@ -88,11 +88,17 @@ def _open_suspects(
     return [s for s in strategy.suspects(result.table, result.window) if subtract([s.range], done)]
 
 
-def _groups(suspects: Sequence[Suspect], asks: int) -> list[list[Suspect]]:
-    """Return suspects to ask about together: all at first, then ever fewer."""
-    parts = min(len(suspects), 1 << min(asks, 10))
-    size = -(-len(suspects) // parts)
-    return [list(suspects[at : at + size]) for at in range(0, len(suspects), size)]
+def _groups(window: Range, suspects: Sequence[Suspect], asks: int) -> list[list[Suspect]]:
+    """Return suspects to ask about together: all at first, then ever fewer.
+
+    One at an edge of the window stands alone, because its question reaches beyond the window.
+    """
+    edges = [s for s in suspects if s.range.start <= window.start or s.range.end >= window.end]
+    inner = [s for s in suspects if s not in edges]
+    parts = max(1, min(len(inner), 1 << min(asks // 2, 10)))
+    size = max(1, -(-len(inner) // parts))
+    halves = [list(inner[at : at + size]) for at in range(0, len(inner), size)]
+    return [*halves, *([edge] for edge in edges)]
 
 
 async def _ask_again(strategy: Strategy, result: Proven, group: Sequence[Suspect]) -> bool:
@@ -117,18 +123,28 @@ async def _ask_again(strategy: Strategy, result: Proven, group: Sequence[Suspect
 
 
 def _question(strategy: Strategy, result: Proven, group: Sequence[Suspect]) -> Range:
-    """Return the range of `group` widened to rows on both sides, in one page."""
+    """Return the range of `group` widened to rows on both sides, as far as one page reaches.
+
+    On a side without a known row it reaches half a page out; on the other it then takes more
+    known rows along, so that an answer cut short shows.
+    """
     start, end = group[0].range.start, group[-1].range.end
+    span = strategy.page_span(start)
+    reach = max(0, span - (end - start)) // 2
     times = times_of(result.table)
     left = int(np.searchsorted(times, start)) - 1
     right = int(np.searchsorted(times, end))
-    if left >= 0 and right < len(times):
-        return Range(int(times[left]), int(times[right]) + 1)
-    room = max(0, strategy.page_span(start) - (end - start)) // 2
-    wide = Range(start - room, end + room)
-    if left >= 0:
-        wide = Range(min(int(times[left]), max(wide.start, result.window.start)), wide.end)
-    return strategy.on_grid(wide)
+    low = int(times[left]) if left >= 0 else start - reach
+    high = int(times[right]) + 1 if right < len(times) else end + reach
+    if right >= len(times):
+        low = min(low, max(start - reach, result.window.start))
+    if left < 0:
+        high = max(high, min(end + reach, result.window.end))
+    wide = strategy.on_grid(Range(low, high))
+    if wide.end - wide.start <= span:
+        return wide
+    # The nearest row is more than a page away: what fits around the group has to do.
+    return strategy.on_grid(Range(start - reach, min(end + reach, start - reach + span)))
 
 
 def _bad_slots(strategy: Strategy, result: Proven) -> list[Range]:

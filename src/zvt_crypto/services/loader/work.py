@@ -209,7 +209,9 @@ class SeriesWork:
             self._count(result.requests, result.body_bytes)
             proven.append(result)
 
-        await asyncio.gather(*(one(window) for window in windows))
+        async with asyncio.TaskGroup() as together:
+            for window in windows:
+                together.create_task(one(window))
         await self._commit_proven(sorted(proven, key=lambda p: p.window.start), self.source)
         if errors:
             raise errors[0]
@@ -368,6 +370,8 @@ async def run_bounded(jobs: Iterable[Coroutine[None, None, None]], limit: int) -
             except CryptoError as e:
                 errors.append(e)
 
-    await asyncio.gather(*(worker() for _ in range(limit)))
+    async with asyncio.TaskGroup() as workers:
+        for _ in range(limit):
+            workers.create_task(worker())
     if errors:
         raise errors[0]
