@@ -108,14 +108,27 @@ def columns_of(candles: Candles, instrument: Instrument, bar: Bar) -> CandleColu
 
 def aggregate(candles: Candles, bar: Bar) -> Candles:
     """Return `candles` merged into the wider `bar`; a bar without any of them does not exist."""
-    if not len(candles):
-        return candles
-    opens = bar.floor_many(candles.open_us)
-    return merge(candles, opens)
+    return merge(candles, bar.floor_many(candles.open_us)) if len(candles) else candles
 
 
 def merge(candles: Candles, opens: Ints) -> Candles:
-    """Return one candle for every run of equal `opens`, which name the candle of each row."""
+    """Return one candle for every run of equal `opens`, which name the candle of each row.
+
+    The prices of rows without trades count only where a whole candle has none, so that a candle
+    is the same whether made of trades, of traded minutes or of all minutes.
+    """
+    rows = _merge_rows(candles, opens)
+    traded = candles.count > 0
+    if traded.all() or not traded.any():
+        return rows
+    dealt = _merge_rows(candles.take(traded), opens[traded])
+    at = np.searchsorted(rows.open_us, dealt.open_us)
+    for name in ("open", "high", "low"):
+        getattr(rows, name)[at] = getattr(dealt, name)
+    return rows
+
+
+def _merge_rows(candles: Candles, opens: Ints) -> Candles:
     first = np.flatnonzero(np.concatenate(([True], opens[1:] != opens[:-1])))
     last = np.concatenate((first[1:], [len(opens)])) - 1
     sums = {name: np.add.reduceat(getattr(candles, name), first) for name in _SUMMED}

@@ -4,8 +4,8 @@ A file is CSV, plain or gzip, in one of two layouts. Candles: `open_time_ms,open
 volume`, and where the source had them `close_time_ms,quote_volume,trades,taker_buy_base,
 taker_buy_quote`; other columns are ignored. Funding: `funding_time_ms,funding_rate`.
 
-An instrument with a file exists in that file only: nothing before or after, no trades. A wider
-candle is added up from the narrowest file that tiles it, when asked for.
+An instrument with a file exists in that file only: nothing before or after, no trades. Several files
+of one series are one series. A wider candle is added up from the narrowest file that tiles it.
 """
 
 import csv
@@ -21,7 +21,7 @@ import numpy as np
 
 from zvt_crypto.core.interval import Interval
 from zvt_crypto.simulator.bar import Bar, bar_of
-from zvt_crypto.simulator.candle import CandleColumns
+from zvt_crypto.simulator.candle import COLUMNS, CandleColumns
 from zvt_crypto.simulator.encode import Ints, Text
 from zvt_crypto.simulator.instrument import Instrument, Kind
 from zvt_crypto.simulator.market import Funding
@@ -44,6 +44,12 @@ class FileSeries:
     by_bar: dict[Bar, CandleColumns] = field(default_factory=dict[Bar, CandleColumns])
     funding: Funding | None = None
     _wider: dict[Bar, CandleColumns | None] = field(default_factory=dict[Bar, CandleColumns | None])
+
+    def add(self, bar: Bar, columns: CandleColumns) -> None:
+        """Serve more candles of a width; several files make one series in order of time."""
+        before = self.by_bar.get(bar)
+        self.by_bar[bar] = columns if before is None else _merge(before, columns)
+        self._wider.clear()
 
     def candles(self, bar: Bar) -> CandleColumns | None:
         """Return the candles of a width, added up if need be; None when no file tiles it."""
@@ -82,7 +88,7 @@ def load_file(world: "World", argument: str) -> None:
         adapted = _adapt(instrument, table) if not files.by_bar else instrument
         if adapted is not instrument:
             venue.replace_instrument(instrument, adapted)
-        files.by_bar[bar] = _columns(name, adapted, bar, table)
+        files.add(bar, _columns(name, adapted, bar, table))
 
 
 def _interval(argument: str, text: str) -> Interval:
@@ -153,6 +159,18 @@ def _columns(
         buy_base=text(buy_base),
         buy_quote=text(buy_quote),
     )
+
+
+def _merge(first: CandleColumns, second: CandleColumns) -> CandleColumns:
+    opens = np.concatenate((first.open_us, second.open_us))
+    order = np.argsort(opens, kind="stable")
+    closes = np.concatenate((first.close_us, second.close_us))[order]
+    places: list[int] = order.tolist()
+    columns: dict[str, Text] = {}
+    for name in COLUMNS[1:]:
+        texts = getattr(first, name).texts() + getattr(second, name).texts()
+        columns[name] = Text.of([texts[place] for place in places])
+    return CandleColumns(opens[order], closes, **columns)
 
 
 def _native_volume(instrument: Instrument) -> Callable[[str, str], str]:
