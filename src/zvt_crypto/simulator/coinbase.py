@@ -89,7 +89,7 @@ class CoinbaseVenue(Venue):
     def __init__(self, world: World) -> None:
         super().__init__(world)
         self._windows: dict[tuple[str, str], SlidingWindow] = {}
-        self._answers: dict[tuple[str, tuple[tuple[str, Any], ...]], tuple[int, Reply]] = {}
+        self._answers: dict[tuple[str, str], tuple[int, Reply]] = {}
         self._products: dict[str, Endpoint] = {}
         self._limits = {
             _PUBLIC: (world.scale.apply(10), US_PER_S),
@@ -230,7 +230,8 @@ class CoinbaseVenue(Venue):
         """Return the answer, which may be a second old unless the client refuses that."""
         if "no-cache" in request.headers.get("Cache-Control", ""):
             return super().respond(request, endpoint)
-        key = (request.path, tuple(sorted((k, tuple(v)) for k, v in request.repeated.items())))
+        asked = {**request.query, **request.repeated}
+        key = (request.path, repr(sorted(asked.items())))
         made_us, reply = self._answers.get(key, (0, None))
         if reply is None or not 0 <= request.now_us - made_us < _CACHED_US:
             reply = super().respond(request, endpoint)
@@ -239,9 +240,7 @@ class CoinbaseVenue(Venue):
         # Faults and headers are put into the copy, not into what is remembered.
         return replace(reply, headers=dict(reply.headers))
 
-    def _remember(
-        self, key: tuple[str, tuple[tuple[str, Any], ...]], now_us: int, reply: Reply
-    ) -> None:
+    def _remember(self, key: tuple[str, str], now_us: int, reply: Reply) -> None:
         if len(self._answers) >= _MOST_CACHED:
             self._answers.clear()
         self._answers[key] = (now_us, replace(reply, headers=dict(reply.headers)))
@@ -299,7 +298,7 @@ class CoinbaseVenue(Venue):
         kinds = {"SPOT": (Kind.SPOT,), "FUTURE": (Kind.LINEAR,)}.get(wanted, tuple(Kind))
         if request.query.get("contract_expiry_type") == "PERPETUAL":
             kinds = ()  # the perpetuals here call themselves expiring
-        ids = request.repeated.get("product_ids", ())
+        ids = request.repeated.get("product_ids") or request.query.get("product_ids", "").split()
         listed = [i for i in self.listed_instruments() if i.kind in kinds]
         shown = [i for i in listed if not ids or i.native in ids]
         products = [info.describe(self, one, request.now_us) for one in shown]
