@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from zvt_crypto.connectors.okx.spec import CRYPTO_CATEGORIES, NAME
+from zvt_crypto.connectors.wire.number import number
 from zvt_crypto.core.errors import MalformedPayload
 from zvt_crypto.core.instrument import Instrument, Market, Status, canonical_symbol
 from zvt_crypto.core.interval import US_PER_MS
@@ -68,7 +69,7 @@ def parse_instruments(
         perpetuals; `contract_size` is `ctVal` x `ctMult`.
 
     Raises:
-        MalformedPayload: not JSON of that shape, or a number that is none.
+        MalformedPayload: not JSON of that shape.
 
     Source:
         https://www.okx.com/docs-v5/en/#public-data-rest-api-get-instruments
@@ -77,7 +78,7 @@ def parse_instruments(
         rows = _decode(body).data
         listed = (_instrument(row) for row in rows if (row.inst_category or "") in categories)
         return [one for one in listed if one is not None]
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as e:
+    except (msgspec.DecodeError, UnicodeDecodeError) as e:
         raise MalformedPayload(NAME, "instruments", str(e)) from e
 
 
@@ -154,8 +155,12 @@ def _pair(text: str) -> tuple[str, str] | None:
 
 
 def _number(text: str | None) -> float | None:
-    return float(text) if text else None
+    """Return what is told; a word that is no number costs the field and not the whole list."""
+    try:
+        return number(text, "an instrument") if text else None
+    except ValueError:
+        return None
 
 
 def _moment(text: str | None) -> int | None:
-    return int(text) * US_PER_MS if text else None
+    return int(text) * US_PER_MS if text and text.isascii() and text.isdigit() else None

@@ -10,6 +10,7 @@ import msgspec
 
 from zvt_crypto.connectors.okx.spec import NAME
 from zvt_crypto.connectors.okx.unit import base_size
+from zvt_crypto.connectors.wire.number import number
 from zvt_crypto.core.errors import MalformedPayload
 from zvt_crypto.core.instrument import Instrument
 from zvt_crypto.core.interval import US_PER_MS
@@ -182,7 +183,7 @@ def parse_open_interest(body: bytes, instrument: Instrument, *, ts_recv: int) ->
             symbol=instrument.symbol,
             ts_event=int(row.ts) * US_PER_MS,
             ts_recv=ts_recv,
-            open_interest=float(row.oi_ccy),
+            open_interest=number(row.oi_ccy, "oiCcy"),
         )
     except _UNREADABLE as e:
         raise MalformedPayload(NAME, "open interest", str(e)) from e
@@ -193,8 +194,8 @@ def _levels(
 ) -> tuple[tuple[float, float], ...]:
     levels: list[tuple[float, float]] = []
     for level in side:
-        price = float(level[0])
-        levels.append((price, base_size(instrument, float(level[1]), price)))
+        price = number(level[0], "price")
+        levels.append((price, base_size(instrument, number(level[1], "size"), price)))
     return tuple(levels)
 
 
@@ -218,4 +219,4 @@ def _size(text: str | None, price: float | None, instrument: Instrument) -> floa
 
 
 def _number(text: str | None) -> float | None:
-    return float(text) if text else None
+    return number(text, "a ticker") if text else None

@@ -576,6 +576,22 @@ def test_continuous_trading_counts_as_listed_where_it_is_set():
     assert (found["A-B"].listed_us, found["C-D"].listed_us) == (2_000_000, 1_000_000)
 
 
+def test_a_number_that_is_none_costs_its_field_and_not_the_list():
+    found = listed(row("A-B", tickSz="oops", lotSz="nan", listTime="soon"), row("C-D"))
+
+    assert len(found) == 2
+    assert (found["A-B"].tick_size, found["A-B"].size_step) == (None, None)
+    assert found["A-B"].listed_us is None
+
+
+@pytest.mark.parametrize("level", [["nan", "1"], ["1", "inf"], ["1"], ["", "1"]])
+def test_a_book_with_a_level_that_is_none_is_refused(level: list[str]):
+    with pytest.raises(MalformedPayload):
+        reading.parse_book(
+            as_bytes(wrap([{"asks": [level], "bids": [], "ts": "1"}])), LINEAR, ts_recv=0
+        )
+
+
 async def test_an_unknown_symbol_is_named_as_the_user_knows_it(
     connector: OkxConnector, http: ScriptedHttp
 ):
