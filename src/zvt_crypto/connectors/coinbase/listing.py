@@ -6,6 +6,7 @@ Source: https://docs.cdp.coinbase.com/api-reference/advanced-trade-api/rest-api/
 import msgspec
 
 from zvt_crypto.connectors.coinbase.spec import MOVED_SUFFIX, NAME
+from zvt_crypto.connectors.wire.number import number
 from zvt_crypto.core.errors import MalformedPayload
 from zvt_crypto.core.instrument import Instrument, Market, Status, canonical_symbol
 
@@ -81,7 +82,7 @@ def parse_products(body: bytes) -> ProductPage:
         perpetuals count contracts of `contract_size` base units.
 
     Raises:
-        MalformedPayload: not JSON of that shape, or a number that is none.
+        MalformedPayload: not JSON of that shape.
 
     Source:
         https://docs.cdp.coinbase.com/api-reference/advanced-trade-api/rest-api/public/list-public-products
@@ -89,7 +90,7 @@ def parse_products(body: bytes) -> ProductPage:
     try:
         page = _decode_page(body)
         listed = [_instrument(product) for product in page.products]
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as e:
+    except (msgspec.DecodeError, UnicodeDecodeError) as e:
         raise MalformedPayload(NAME, "products", str(e)) from e
     turn = page.pagination or _Pagination()
     return ProductPage(
@@ -104,11 +105,11 @@ def parse_product(body: bytes) -> Instrument | None:
     """Translate one product; None if it is nothing we trade.
 
     Raises:
-        MalformedPayload: not JSON of that shape, or a number that is none.
+        MalformedPayload: not JSON of that shape.
     """
     try:
         return _instrument(_decode_product(body))
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as e:
+    except (msgspec.DecodeError, UnicodeDecodeError) as e:
         raise MalformedPayload(NAME, "a product", str(e)) from e
 
 
@@ -116,7 +117,7 @@ def parse_open_interest(body: bytes) -> float | None:
     """Return the open interest in base units inside one product; None if it has none.
 
     Raises:
-        MalformedPayload: not JSON of that shape, or a number that is none.
+        MalformedPayload: not JSON of that shape.
     """
     try:
         future = _decode_product(body).future_product_details
@@ -125,8 +126,9 @@ def parse_open_interest(body: bytes) -> float | None:
         contracts = _number(future.open_interest)
         if contracts is None and future.perpetual_details is not None:
             contracts = _number(future.perpetual_details.open_interest)
-        return None if contracts is None else contracts * (_number(future.contract_size) or 1.0)
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as e:
+        size = _number(future.contract_size)
+        return None if contracts is None else contracts * (size or 1.0)
+    except (msgspec.DecodeError, UnicodeDecodeError) as e:
         raise MalformedPayload(NAME, "a product", str(e)) from e
 
 
@@ -223,4 +225,8 @@ def _status(product: _Product) -> Status:
 
 
 def _number(text: str | None) -> float | None:
-    return float(text) if text else None
+    """Return what is told; a word that is no number costs the field and not the whole list."""
+    try:
+        return number(text, "a product") if text else None
+    except ValueError:
+        return None

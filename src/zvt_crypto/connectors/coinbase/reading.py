@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from zvt_crypto.connectors.coinbase.spec import NAME
+from zvt_crypto.connectors.wire.number import number
 from zvt_crypto.core.errors import MalformedPayload
 from zvt_crypto.core.instrument import Instrument
 from zvt_crypto.core.interval import US_PER_MS
@@ -113,7 +114,8 @@ def parse_quote(body: bytes, instrument: Instrument, *, ts_recv: int) -> Quote:
 
 
 def _levels(side: Sequence[_Level], instrument: Instrument) -> tuple[tuple[float, float], ...]:
-    if not instrument.is_perpetual:
-        return tuple((float(level.price), float(level.size)) for level in side)
     worth = instrument.contract_size
-    return tuple((float(level.price), float(f"{float(level.size) * worth:.15g}")) for level in side)
+    levels = ((number(one.price, "price"), number(one.size, "size")) for one in side)
+    if worth == 1:
+        return tuple(levels)
+    return tuple((price, float(f"{size * worth:.15g}")) for price, size in levels)

@@ -75,30 +75,30 @@ class CoinbaseConnector(BaseCryptoConnector):
     async def instruments(self) -> list[Instrument]:
         """Return all spot pairs and perpetuals of all pages, tradable or not."""
         lists = await asyncio.gather(self._products("SPOT"), self._products("FUTURE"))
-        return listing.unique_symbols([one for listed in lists for one in listed])
+        found = {one.native: one for listed in lists for one in listed}
+        return listing.unique_symbols(list(found.values()))
 
     async def _products(self, product_type: str) -> list[Instrument]:
         """Follow the pages by cursor, or by offset where there is none."""
         endpoint = _ENDPOINTS["products"]
-        found: dict[str, Instrument] = {}
-        params: dict[str, str | int] = {
-            "product_type": product_type,
-            "limit": endpoint.page_rows,
-        }
-        offset = 0
+        found: list[Instrument] = []
+        turn: dict[str, str | int] = {}
+        rows = 0
         for _ in range(_MAX_PRODUCT_PAGES):
             page = await self.request(
-                endpoint, lambda reply: listing.parse_products(reply.body), params
+                endpoint,
+                lambda reply: listing.parse_products(reply.body),
+                {"product_type": product_type, "limit": endpoint.page_rows, **turn},
             )
-            found.update((one.native, one) for one in page.instruments)
-            offset += page.rows
-            if not page.has_next or not page.rows:
+            found += page.instruments
+            rows += page.rows
+            after: dict[str, str | int] = (
+                {"cursor": page.next_cursor} if page.next_cursor else {"offset": rows}
+            )
+            if not page.has_next or not page.rows or after == turn:
                 break
-            turn: dict[str, str | int] = (
-                {"cursor": page.next_cursor} if page.next_cursor else {"offset": offset}
-            )
-            params = {"product_type": product_type, "limit": endpoint.page_rows, **turn}
-        return list(found.values())
+            turn = after
+        return found
 
     async def server_time(self) -> int:
         """Return the exchange's clock in microseconds."""
@@ -218,7 +218,8 @@ class CoinbaseConnector(BaseCryptoConnector):
         A second that holds more trades than a reply is handed over with what there is of it and a
         rejected row that says so; the ids show the hole.
         """
-        start_us, span_s = window.start, max(1, -(-(window.end - window.start) // US_PER_S))
+        start_us = window.start
+        span_s = -(-window.end // US_PER_S) - start_us // US_PER_S
         while start_us < window.end:
             end_us = min(window.end, (start_us // US_PER_S + span_s) * US_PER_S)
             part = Range(start_us, end_us)
