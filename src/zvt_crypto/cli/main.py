@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from zvt_crypto import __version__
-from zvt_crypto.cli import ledger, load, query, survey
+from zvt_crypto.cli import demo, ledger, load, query, survey
 from zvt_crypto.core.errors import CryptoError, UsageError
 
 FAILED, USAGE, STOPPED = 1, 2, 130
@@ -28,6 +28,7 @@ app = typer.Typer(
     help="Crypto market data with proof of completeness.",
     epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but incomplete.",
 )
+app.command()(demo.demo)
 app.command()(load.load)
 app.add_typer(query.query, name="query")
 app.command()(ledger.coverage)

@@ -257,7 +257,7 @@ class BaseCryptoConnector(ABC):
             reply = await self._tools.http.get(address, headers=headers)
             self.stats.body_bytes += len(reply.body)
             if use := self.used(endpoint, reply):
-                governor.observe(use)
+                governor.observe(use, elapsed_s=reply.elapsed_s)
             try:
                 self.check(endpoint, reply)
             except (RateLimited, Banned) as e:
