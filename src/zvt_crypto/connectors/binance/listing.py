@@ -12,6 +12,7 @@ from zvt_crypto.connectors.binance.spec import (
     TRADIFI_PERPETUAL,
     WEIGHT,
 )
+from zvt_crypto.connectors.wire import UNDECODABLE
 from zvt_crypto.core.errors import MalformedPayload
 from zvt_crypto.core.instrument import Instrument, Market, Status, canonical_symbol
 from zvt_crypto.core.interval import US_PER_MS
@@ -78,7 +79,7 @@ def parse_exchange_info(body: bytes) -> ExchangeInfo:
     """
     try:
         return _decode_info(body)
-    except (msgspec.DecodeError, RecursionError) as e:
+    except UNDECODABLE as e:
         raise MalformedPayload(NAME, "exchangeInfo", str(e)) from e
 
 

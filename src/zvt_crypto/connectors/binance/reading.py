@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from zvt_crypto.connectors.binance.spec import NAME
+from zvt_crypto.connectors.wire import UNDECODABLE
 from zvt_crypto.core.errors import MalformedPayload
 from zvt_crypto.core.instrument import Instrument
 from zvt_crypto.core.interval import US_PER_MS
@@ -128,5 +129,5 @@ def parse_time(body: bytes) -> int:
 def _decoded(decode: Any, body: bytes, what: str) -> Any:
     try:
         return decode(body)
-    except (msgspec.DecodeError, RecursionError) as e:
+    except UNDECODABLE as e:
         raise MalformedPayload(NAME, what, str(e)) from e

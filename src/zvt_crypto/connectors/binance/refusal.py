@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from zvt_crypto.connectors.binance.spec import BINANCE, NAME, WEIGHT
+from zvt_crypto.connectors.wire import UNDECODABLE
 from zvt_crypto.core.errors import (
     Banned,
     CryptoError,
@@ -156,7 +157,7 @@ def _error(body: bytes) -> _Body | None:
         return None
     try:
         return _decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except UNDECODABLE:
         return None
 
 

@@ -7,11 +7,12 @@
 
 from zvt_crypto.connectors.wire.item import Int64, decode_objects, struct_columns
 from zvt_crypto.connectors.wire.number import count_precision_loss, is_lost, number
-from zvt_crypto.connectors.wire.page import Page, candle_page, funding_page, trade_page
+from zvt_crypto.connectors.wire.page import UNDECODABLE, Page, candle_page, funding_page, trade_page
 from zvt_crypto.connectors.wire.row import rows_to_columns
 from zvt_crypto.connectors.wire.unit import decimal_product
 
 __all__ = [
+    "UNDECODABLE",
     "Int64",
     "Page",
     "candle_page",

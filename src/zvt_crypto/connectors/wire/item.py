@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from zvt_crypto.connectors.wire.number import Floats, count_precision_loss, number
-from zvt_crypto.connectors.wire.page import Page, cut, reject
+from zvt_crypto.connectors.wire.page import UNDECODABLE, Page, cut, reject
 from zvt_crypto.core.errors import MalformedPayload
 from zvt_crypto.ports.connector import Rejected
 
@@ -32,18 +32,18 @@ def decode_objects(
     raw = bytes(body)
     try:
         return msgspec.json.decode(raw, type=list[row]), []
-    except (msgspec.DecodeError, RecursionError):
+    except UNDECODABLE:
         pass
     try:
         items = _decode_items(raw)
-    except (msgspec.DecodeError, RecursionError) as e:
+    except UNDECODABLE as e:
         raise MalformedPayload(exchange, what, f"{e}: {cut(raw)}") from e
     good: list[T] = []
     rejected: list[Rejected] = []
     for item in items:
         try:
             good.append(msgspec.json.decode(item, type=row))
-        except (msgspec.DecodeError, RecursionError) as e:
+        except UNDECODABLE as e:
             rejected.append(reject(bytes(item), str(e)))
     return good, rejected
 

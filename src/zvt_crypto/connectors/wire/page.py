@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -15,6 +16,9 @@ from zvt_crypto.core.schema import SCHEMAS
 from zvt_crypto.core.series import Kind
 from zvt_crypto.core.timestamp import int_to_us, ints_to_us
 from zvt_crypto.ports.connector import Fetched, Rejected
+
+UNDECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""All that msgspec raises for bytes that are not the JSON asked for."""
 
 _RAW_CUT: Final = 500
 

@@ -24,7 +24,7 @@ from zvt_crypto.connectors.wire.number import (
     number,
     suspects,
 )
-from zvt_crypto.connectors.wire.page import Page, cut, reject
+from zvt_crypto.connectors.wire.page import UNDECODABLE, Page, cut, reject
 from zvt_crypto.core.errors import MalformedPayload
 
 _decode_cells: Final = msgspec.json.Decoder(list[list[msgspec.Raw]]).decode
@@ -172,7 +172,7 @@ def strict_rows(body: bytes, names: Sequence[str | None], exchange: str, what: s
     """Return the page cell by cell; see `rows_to_columns`, which it is the slow way of."""
     try:
         rows = _decode_cells(body)
-    except (msgspec.DecodeError, RecursionError) as e:
+    except UNDECODABLE as e:
         raise MalformedPayload(exchange, what, f"{e}: {cut(body)}") from e
     if rows and all(len(row) < len(names) for row in rows):
         raise MalformedPayload(exchange, what, f"fewer than {len(names)} columns: {cut(body)}")
