@@ -85,7 +85,7 @@ def load_file(world: "World", argument: str) -> None:
     if bar is None:
         files.funding = _funding(name, table)
     else:
-        adapted = _adapt(instrument, table) if not files.by_bar else instrument
+        adapted = instrument if files.by_bar else _adapt(name, instrument, table)
         if adapted is not instrument:
             venue.replace_instrument(instrument, adapted)
         files.add(bar, _columns(name, adapted, bar, table))
@@ -188,19 +188,22 @@ def _plain(value: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _adapt(instrument: Instrument, table: dict[str, list[str]]) -> Instrument:
+def _adapt(name: str, instrument: Instrument, table: dict[str, list[str]]) -> Instrument:
     """Return the instrument as its file shows it: listed at the first row, with its digits."""
-    opens = table["open_time_ms"]
-    prices = [value for name in ("open", "high", "low", "close") for value in table[name]]
-    if not opens:
+    opens = _times(name, table["open_time_ms"])
+    if not len(opens):
         return instrument
+    prices = [value for column in ("open", "high", "low", "close") for value in table[column]]
     step = min(instrument.price_step, Decimal(1).scaleb(-_digits(prices)))
-    last = Decimal(table["close"][-1])
+    try:
+        last = float(table["close"][-1])
+    except ValueError:
+        last = 0.0  # a file may hold what is no number; it is served all the same
     return replace(
         instrument,
-        listed_us=int(opens[0]) * US_PER_MS,
+        listed_us=int(opens.min()),
         price_step=step,
-        price=float(last) if last > 0 else instrument.price,
+        price=last if last > 0 else instrument.price,
     )
 
 
