@@ -12,6 +12,7 @@ import datetime as dt
 import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 from urllib.parse import unquote
@@ -25,17 +26,16 @@ from isal import igzip, isal_zlib
 from zvt_crypto.connectors.bybit.spec import NAME
 from zvt_crypto.core.errors import MalformedPayload
 from zvt_crypto.core.instrument import Instrument, Market
-from zvt_crypto.core.interval import US_PER_DAY, Interval
+from zvt_crypto.core.interval import US_PER_DAY, US_PER_MS, Interval
 from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.schema import TRADES, empty_table
 from zvt_crypto.core.series import Kind
 from zvt_crypto.core.timestamp import from_us, to_us
 from zvt_crypto.ports.connector import Rejected
 
-PART_ROWS: Final = 250_000
+PART_ROWS: Final = 100_000
 
-_Times: TypeAlias = npt.NDArray[np.int64]
-_NO_TIMES: Final = np.empty(0, np.int64)
+_Offsets: TypeAlias = npt.NDArray[np.uint32]
 
 # Our names of the columns that are read, by lower-case header; the RPI flag and others are not.
 _PERP: Final = {
@@ -72,7 +72,7 @@ _BROKEN: Final[tuple[type[Exception], ...]] = (
 )
 
 # Larger ones are parsed no faster; the parser takes several times the text in memory.
-_PIECE_BYTES: Final = 12 << 20
+_PIECE_BYTES: Final = 8 << 20
 _MAX_LINE_BYTES: Final = 1 << 20
 # Ten times the largest day seen; what claims more is a trap or another file.
 _MAX_TEXT_BYTES: Final = 8 << 30
@@ -196,7 +196,7 @@ def read_parts(
         spill: an empty folder for pieces, which the caller removes.
         instrument: whose trades they are; decides the unit of sizes.
         covers: what the file answers for; rows outside are rejected.
-        part_rows: how many rows a part holds, more only where one microsecond holds more.
+        part_rows: how many rows a part holds, more only where one millisecond holds more.
 
     Raises:
         MalformedPayload: not gzip, cut short, its own checksum differs, a column is missing, or
@@ -207,24 +207,27 @@ def read_parts(
     """
     rejected: list[Rejected] = []
     pieces: list[_Piece] = []
+    times: list[_Offsets] = []
     is_spot = instrument.market is Market.SPOT
     for text in _texts(path, _SPOT_HEADER if is_spot else _PERP_HEADER):
         frame = _parse_piece(text, instrument, covers, rejected)
         if len(frame):
+            offsets = (frame["time"].to_numpy() - covers.start) // US_PER_MS
+            times.append(offsets.astype(np.uint32))
             pieces.append(_Piece.spilled(frame, spill / f"{len(pieces)}.arrow"))
         del frame, text
-    times = [piece.times for piece in pieces]
-    for asked in _cut(np.concatenate(times) if times else _NO_TIMES, covers, part_rows):
+    cuts = _cut(times, covers, part_rows)
+    del times
+    for asked in cuts:
         rows = [piece.between(asked) for piece in pieces if piece.overlaps(asked)]
         yield Part(asked, _finish(rows), rejected)
         rejected = []
 
 
 class _Piece(NamedTuple):
-    """Rows of one piece of text, on disk; in memory their times only."""
+    """Rows of one piece of text, on disk, and their first and last time."""
 
     path: Path
-    times: _Times
     first: int
     last: int
 
@@ -232,7 +235,7 @@ class _Piece(NamedTuple):
     def spilled(cls, frame: pl.DataFrame, path: Path) -> "_Piece":
         frame.write_ipc(path)
         times = frame["time"].to_numpy()
-        return cls(path, times, int(times.min()), int(times.max()))
+        return cls(path, int(times.min()), int(times.max()))
 
     def overlaps(self, asked: Range) -> bool:
         return self.first < asked.end and asked.start <= self.last
@@ -242,14 +245,16 @@ class _Piece(NamedTuple):
         return pl.scan_ipc(self.path).filter(inside).collect()
 
 
-def _cut(times: _Times, covers: Range, part_rows: int) -> Iterator[Range]:
+def _cut(pieces: Sequence[_Offsets], covers: Range, part_rows: int) -> list[Range]:
+    """Return ranges that tile `covers` and hold about `part_rows` rows each.
+
+    Times are told as milliseconds into `covers`, which for a month are four bytes a row.
+    """
+    times = np.concatenate([*pieces, np.empty(0, np.uint32)])
     times.sort()
-    start = covers.start
-    for bound in np.unique(times[part_rows::part_rows]):
-        if int(bound) > start:
-            yield Range(start, int(bound))
-            start = int(bound)
-    yield Range(start, covers.end)
+    bounds = np.unique(times[part_rows::part_rows])
+    inner = [covers.start + int(offset) * US_PER_MS for offset in bounds if offset]
+    return [Range(start, end) for start, end in pairwise([covers.start, *inner, covers.end])]
 
 
 def _finish(pieces: Sequence[pl.DataFrame]) -> pa.Table:

@@ -297,7 +297,7 @@ class BybitConnector(BaseCryptoConnector):
     async def fetch_archive(
         self, instrument: Instrument, interval: Interval | None, file: ArchiveFile
     ) -> AsyncIterator[Fetched]:
-        """Download and parse one file; yield parts of at most about 250,000 rows, ascending.
+        """Download and parse one file; yield parts of about 100,000 rows, ascending.
 
         Nothing is yielded before the file's own checksum is proven; a broken one is fetched
         again.
