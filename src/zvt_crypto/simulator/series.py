@@ -4,8 +4,9 @@ A file is CSV, plain or gzip, in one of two layouts. Candles: `open_time_ms,open
 volume`, and where the source had them `close_time_ms,quote_volume,trades,taker_buy_base,
 taker_buy_quote`; other columns are ignored. Funding: `funding_time_ms,funding_rate`.
 
-An instrument with a file exists in that file only: nothing before or after, no trades. Several files
-of one series are one series. A wider candle is added up from the narrowest file that tiles it.
+An instrument with a file exists in that file only: nothing before or after, no trades. Several
+files of one series are one series. A wider candle is added up from the narrowest file that tiles
+it.
 """
 
 import csv

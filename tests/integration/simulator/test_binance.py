@@ -4,6 +4,7 @@ import hashlib
 import io
 import zipfile
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +64,7 @@ async def test_pages_of_candles_walked_forward_are_the_truth(sim: Simulator, cli
 
 
 @pytest.mark.parametrize("market", ["api/v3", "fapi/v1"])
-async def test_bounds_are_inclusive_on_the_open(
-    sim: Simulator, client: ClientSession, market: str
-):
+async def test_bounds_are_inclusive_on_the_open(sim: Simulator, client: ClientSession, market: str):
     async def opens(**params: object) -> list[int]:
         rows = await get(
             client, sim, f"/binance/{market}/klines", symbol="BTCUSDT", interval="1h", **params
@@ -151,9 +150,7 @@ async def test_trades_page_by_id_and_aggregates_cover_them(sim: Simulator, clien
 
     assert [trade["id"] for trade in trades] == list(range(first, first + 1_000))
     assert again == orders
-    assert [b["f"] - a["l"] for a, b in zip(orders, orders[1:], strict=False)] == [1] * (
-        len(orders) - 1
-    )
+    assert [b["f"] - a["l"] for a, b in pairwise(orders)] == [1] * (len(orders) - 1)
     by_id = {trade["id"]: trade for trade in trades}
     for order in orders[1:-1]:
         parts = [by_id[n] for n in range(order["f"], order["l"] + 1)]
@@ -304,9 +301,7 @@ async def test_the_archive_has_no_file_before_its_time(sim: Simulator, client: C
             assert reply.status == 404, path
 
 
-async def test_a_recorded_series_is_served_as_recorded(
-    shared_data: Path, client: ClientSession
-):
+async def test_a_recorded_series_is_served_as_recorded(shared_data: Path, client: ClientSession):
     # given a recording with all of Binance's columns
     import gzip
 
@@ -322,9 +317,7 @@ async def test_a_recorded_series_is_served_as_recorded(
         newest = await get(
             client, sim, "/binance/api/v3/klines", symbol="BTCUSDT", interval="1h", limit=1
         )
-        minutes = await get(
-            client, sim, "/binance/api/v3/klines", symbol="BTCUSDT", interval="1m"
-        )
+        minutes = await get(client, sim, "/binance/api/v3/klines", symbol="BTCUSDT", interval="1m")
         trades = await get(client, sim, "/binance/api/v3/trades", symbol="BTCUSDT")
 
     # then each string is the recorded one, and nothing is added

@@ -1,7 +1,5 @@
 """Where candles open, against Python's own calendar."""
 
-import datetime as dt
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -47,4 +45,4 @@ def test_the_platforms_intervals_open_where_core_says(moment: int, interval: Int
 def test_days_weeks_and_months_of_utc_and_of_utc_plus_eight(bar: Bar, expected: str):
     # 20:00 UTC on 29 February is 04:00 on 1 March in UTC+8.
     assert bar.floor(to_us("2024-02-29T20:00:00Z")) == to_us(expected)
-    assert from_us(bars.WEEK.floor(to_us("2024-02-29"))).weekday() == dt.datetime.min.weekday()
+    assert from_us(bars.WEEK.floor(to_us("2024-02-29"))).isoweekday() == 1

@@ -1,8 +1,10 @@
 """Rows from columns say the same as Python's own formatting."""
 
 from decimal import Decimal
+from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,9 +21,7 @@ def test_fixed_numbers_have_all_their_digits(values: list[int], decimals: int):
 
     expected = [f"{Decimal(value).scaleb(-decimals):.{decimals}f}" for value in values]
     assert text.decode() == "".join(f"{row};" for row in expected)
-    assert [text[a:b].decode() for a, b in zip(offsets[:-1], offsets[1:], strict=True)] == [
-        f"{row};" for row in expected
-    ]
+    assert [text[a:b].decode() for a, b in pairwise(offsets)] == [f"{row};" for row in expected]
 
 
 @given(NUMBERS, st.integers(0, 12))
@@ -51,9 +51,5 @@ def test_no_rows_are_no_text():
 
 
 def test_more_digits_than_asked_for_are_refused():
-    try:
+    with pytest.raises(ValueError, match="cannot hold"):
         Number(np.array([1]), 3).fixed(2)
-    except ValueError as error:
-        assert "cannot hold" in str(error)  # noqa: PT017
-    else:
-        raise AssertionError

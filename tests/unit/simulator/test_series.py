@@ -53,8 +53,10 @@ def test_a_wider_candle_is_added_up_exactly(tmp_path: Path):
     path = tmp_path / "a.csv"
     path.write_text(HEADER + ROWS)
 
-    rows = load(path, "binance:BTC/USDT:1m").world.files["binance", "BTC-USDT"].candles(
-        bars.MINUTES[5]
+    rows = (
+        load(path, "binance:BTC/USDT:1m")
+        .world.files["binance", "BTC-USDT"]
+        .candles(bars.MINUTES[5])
     )
 
     assert rows is not None
