@@ -79,9 +79,10 @@ def _inflate_member(file: IO[bytes], member: zipfile.ZipInfo, block_bytes: int) 
         if not tail:
             tail = file.read(min(left, _READ_BYTES))
             left -= len(tail)
-            if not tail:
-                raise zipfile.BadZipFile("it is cut short")
+        # Without input it hands out what it still holds, as its output is bounded.
         piece = inflater.decompress(tail, block_bytes)
+        if not (piece or tail or inflater.eof):
+            raise zipfile.BadZipFile("it is cut short")
         produced += len(piece)
         if produced > member.file_size:
             raise zipfile.BadZipFile("it is longer than it claims")
