@@ -541,15 +541,21 @@ _STEP = st.tuples(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(steps=st.lists(_STEP, min_size=1, max_size=6), hot=st.sampled_from([0, 8, 1_000]))
+@given(
+    steps=st.lists(_STEP, min_size=1, max_size=6),
+    hot=st.sampled_from([0, 8, 1_000]),
+    alone=st.sampled_from([0, 4]),
+)
 async def test_the_lake_does_what_the_reference_does(
     tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
     steps: list[tuple[int, int, float, list[tuple[int, int, Verdict]], Source, int | None]],
     hot: int,
+    alone: int,
 ) -> None:
     # given a limit that sends some commits, or all, into segments
     monkeypatch.setattr("zvt_crypto.store.lake.writer._HOT_COMMIT_ROWS", hot)
+    monkeypatch.setattr("zvt_crypto.store.lake.apply._ALONE", alone)
     folder = tmp_path_factory.mktemp("lake")
     reference = MemoryStore(TickingClock())
     lake = await LakeStore.open(folder, clock=TickingClock())

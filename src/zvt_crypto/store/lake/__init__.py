@@ -7,8 +7,9 @@ So data and ledger cannot disagree, readers never wait, several processes may wr
 leaves at most a file that nobody names, which is swept.
 
 - `catalog` opens the SQLite file and runs its transactions
-- `hot` keeps the newest rows in it; `coverage` the ledger
-- `intake` puts a commit in order, `writer` applies it, `merge` builds segments
+- `hot` and `arrival` keep the newest rows in it, as the bytes of `chunk`; `coverage` the ledger
+- `intake` puts a commit in order, `writer` drives it, `apply` is what its transaction does,
+  `merge` builds segments
 - `segment` writes and reads Parquet, `storage` is the folder or bucket below it
 - `holding`, `rowindex` count and digest what is stored; `verify` compares it with the ledger
 - `discard` takes back what turned out to be wrong

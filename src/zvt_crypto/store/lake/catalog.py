@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from zvt_crypto.core.errors import BadStore, StoreBusy, StoreCorrupt, StoreFull
-from zvt_crypto.store.lake.hot import HOT_TABLES
+from zvt_crypto.store.lake.arrival import ARRIVAL_TABLE
+from zvt_crypto.store.lake.hot import HOT_TABLE
 
 FORMAT: Final = 1
 NAME: Final = "catalog.sqlite"
@@ -89,7 +90,8 @@ _TABLES: Final = (
         known_us INTEGER NOT NULL,
         corrected_us INTEGER NOT NULL)""",
     """CREATE INDEX corrections_at ON corrections (series_id, timestamp)""",
-    *HOT_TABLES,
+    HOT_TABLE,
+    ARRIVAL_TABLE,
 )
 
 
@@ -167,6 +169,7 @@ class Catalog:
                         connection.execute("ROLLBACK")
                         return
                     self._crash_point("before_catalog_commit")
+                    transaction.is_sealed = True
                     connection.execute("COMMIT")
                 except BaseException:
                     if connection.in_transaction:
@@ -209,6 +212,9 @@ class Transaction:
 
     def __init__(self, connection: sqlite3.Connection, clock: Callable[[], int]) -> None:
         """Begin on `connection`, which is inside `BEGIN IMMEDIATE`."""
+        # From here on only SQLite knows whether it happened, also when it reports a failure:
+        # files it may name must stay.
+        self.is_sealed = False
         self.connection = connection
         self._clock = clock
         self._now_us: int | None = None

@@ -29,39 +29,38 @@ def discard(
             if series_id is None:
                 return asked
             parts, taken = merger.plan_discard(connection, series, series_id, asked)
-        is_done = False
+        transaction: Transaction | None = None
         try:
             with catalog.write() as transaction:
                 now, connection = transaction.now_us, transaction.connection
                 merger.apply(connection, series, series_id, parts, now)
-                _recount(transaction, series, series_id)
+                _recount(transaction, series_id)
                 hull = coverage.hull(connection, series_id, taken)
                 holding = Holding(connection, files, series, series_id, hull)
                 existing = coverage.load(connection, series_id, taken)
                 after = taken_back(existing, taken, holding.measure, now)
                 coverage.replace(connection, series_id, existing, after)
-            is_done = True
         except Conflict:
+            merger.discard(parts)
             continue
-        finally:
-            if not is_done:
-                merger.discard(parts)
+        except BaseException:
+            merger.discard(parts, transaction)
+            raise
         return taken
     raise StoreBusy(str(catalog.path.parent), 0.0)
 
 
-def _recount(transaction: Transaction, series: Series, series_id: int) -> None:
+def _recount(transaction: Transaction, series_id: int) -> None:
     """Count the series anew: after damage, differences prove nothing."""
-    # The kind is one of ours: nothing here comes from outside.
-    hot = f"(SELECT {{}} FROM hot_{series.kind} WHERE series_id = :id)"  # noqa: S608
+    hot = "(SELECT {} FROM hot WHERE series_id = :id)"
     live = "(SELECT {} FROM segments WHERE series_id = :id AND retired_us IS NULL)"
     transaction.connection.execute(
         "UPDATE series SET "  # noqa: S608
-        f"hot_rows = {hot.format('COUNT(*)')}, "
-        f"rows = {hot.format('COUNT(*)')} + COALESCE({live.format('SUM(rows)')}, 0), "
-        f"first_us = (SELECT MIN(v) FROM (SELECT {hot.format('MIN(timestamp)')} AS v "
+        f"hot_rows = COALESCE({hot.format('SUM(rows)')}, 0), "
+        f"rows = COALESCE({hot.format('SUM(rows)')}, 0) + COALESCE({live.format('SUM(rows)')}, 0), "
+        f"first_us = (SELECT MIN(v) FROM (SELECT {hot.format('MIN(first_us)')} AS v "
         f"UNION ALL SELECT {live.format('MIN(first_us)')})), "
-        f"last_us = (SELECT MAX(v) FROM (SELECT {hot.format('MAX(timestamp)')} AS v "
+        f"last_us = (SELECT MAX(v) FROM (SELECT {hot.format('MAX(last_us)')} AS v "
         f"UNION ALL SELECT {live.format('MAX(last_us)')})) WHERE id = :id",
         {"id": series_id},
     )

@@ -8,6 +8,7 @@ from zvt_crypto.core.digest import Digest
 from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.series import Series
 from zvt_crypto.store.lake import hot
+from zvt_crypto.store.lake.chunk import KNOWN
 from zvt_crypto.store.lake.rowindex import RowIndex
 from zvt_crypto.store.lake.segment import Segment, SegmentFiles
 
@@ -80,5 +81,5 @@ class Holding:
         if self._hot is None:
             kind = self._series.kind
             table = hot.select(self._connection, kind, self._series_id, *self._hull)
-            self._hot = RowIndex.of(table.drop_columns([hot.KNOWN.name]))
+            self._hot = RowIndex.of(table.drop_columns([KNOWN.name]))
         return self._hot

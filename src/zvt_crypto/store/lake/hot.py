@@ -1,135 +1,133 @@
-"""Hot rows: the newest rows of a series, kept in the catalog until they fill a segment."""
+"""Hot rows: the newest rows of a series, kept in the catalog until they fill a segment.
+
+They lie in chunks, a few a series, which may overlap in time but never share a key. What has
+only just arrived lies beside them, see `arrival`.
+"""
 
 import sqlite3
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
-from zvt_crypto.core.schema import KEYS, SCHEMAS
+from zvt_crypto.core.ranges import Range
+from zvt_crypto.core.rows import match, times
 from zvt_crypto.core.series import Kind
+from zvt_crypto.store.lake import arrival
+from zvt_crypto.store.lake.chunk import Chunk, pack, unpack
 
-KNOWN: Final = pa.field("known_us", pa.int64())
-"""When this store learned the values of a row: kept beside every row, never shown."""
+HOT_TABLE: Final = """CREATE TABLE hot (
+    series_id INTEGER NOT NULL REFERENCES series (id),
+    first_us INTEGER NOT NULL,
+    known_us INTEGER NOT NULL,
+    last_us INTEGER NOT NULL,
+    rows INTEGER NOT NULL,
+    fixed BLOB NOT NULL,
+    lengths BLOB NOT NULL,
+    texts BLOB NOT NULL,
+    PRIMARY KEY (series_id, first_us, known_us)) WITHOUT ROWID"""
 
-_EARLIEST: Final = -(1 << 63)
-
-
-def _declaration(field: pa.Field) -> str:
-    if pa.types.is_floating(field.type):
-        return f'"{field.name}" REAL'
-    return f'"{field.name}" TEXT' if pa.types.is_string(field.type) else f'"{field.name}" INTEGER'
-
-
-def _table(kind: Kind) -> str:
-    columns = ", ".join(_declaration(field) for field in SCHEMAS[kind])
-    keys = ", ".join(KEYS[kind])
-    return (
-        f"CREATE TABLE hot_{kind} (series_id INTEGER NOT NULL REFERENCES series (id), "
-        f"known_us INTEGER NOT NULL, {columns}, PRIMARY KEY (series_id, {keys})) WITHOUT ROWID"
-    )
+_INSERT: Final = "INSERT INTO hot VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_WITHIN: Final = "series_id = ? AND first_us < ? AND last_us >= ?"
 
 
-HOT_TABLES: Final = tuple(_table(kind) for kind in SCHEMAS)
-
-_COLUMNS: Final = {
-    kind: ", ".join(f'"{name}"' for name in ["known_us", *schema.names])
-    for kind, schema in SCHEMAS.items()
-}
-# Names come from our own schemas, values are always bound.
-_INSERT: Final = {
-    kind: f"INSERT OR REPLACE INTO hot_{kind} (series_id, {columns}) VALUES "  # noqa: S608
-    f"({', '.join('?' * (len(SCHEMAS[kind]) + 2))})"
-    for kind, columns in _COLUMNS.items()
-}
-_SELECT: Final = {
-    kind: f"SELECT {columns} FROM hot_{kind} WHERE series_id = ? "  # noqa: S608
-    "AND timestamp >= ? AND timestamp < ? ORDER BY "
-    for kind, columns in _COLUMNS.items()
-}
-
-
-def insert(
-    connection: sqlite3.Connection, kind: Kind, ids: Sequence[int], table: pa.Table, now_us: int
-) -> None:
-    """Write the rows, each of the series in `ids`; a row of the same key is replaced."""
-    columns = [
-        _values(column, field.type)
-        for column, field in zip(table.columns, table.schema, strict=True)
-    ]
-    known = [now_us] * table.num_rows
-    connection.executemany(_INSERT[kind], zip(ids, known, *columns, strict=True))
+def insert(connection: sqlite3.Connection, chunks: Sequence[Chunk]) -> None:
+    """Write chunks."""
+    connection.executemany(_INSERT, chunks)
 
 
 def select(
-    connection: sqlite3.Connection,
-    kind: Kind,
-    series_id: int,
-    start: int,
-    end: int,
-    *,
-    last: int | None = None,
+    connection: sqlite3.Connection, kind: Kind, series_id: int, start: int, end: int
 ) -> pa.Table:
-    """Return the hot rows in `[start, end)`, of the newest only `last`, with `known_us`."""
-    direction = "ASC" if last is None else "DESC"
-    order = ", ".join(f'"{name}" {direction}' for name in KEYS[kind])
-    limit = "" if last is None else f" LIMIT {last:d}"
-    rows = connection.execute(f"{_SELECT[kind]}{order}{limit}", (series_id, start, end)).fetchall()
-    if last is not None:
-        rows.reverse()
-    schema = pa.schema([KNOWN, *SCHEMAS[kind]])
-    columns: list[tuple[Any, ...]] = list(zip(*rows, strict=True)) or [()] * len(schema)
-    arrays = [
-        pa.array(values, pa.int64()).cast(field.type)
-        if pa.types.is_timestamp(field.type)
-        else pa.array(values, field.type)
-        for values, field in zip(columns, schema, strict=True)
-    ]
-    return pa.table(arrays, schema=schema).select([*SCHEMAS[kind].names, KNOWN.name])
+    """Return the hot rows in `[start, end)` in key order, with `known_us`."""
+    found = _chunks(connection, kind, series_id, start, end)
+    table = unpack(kind, found)
+    if all(start <= chunk[1] and chunk[3] < end for chunk in found):
+        return table
+    moments = times(table)
+    return table.filter(pa.array((moments >= start) & (moments < end)))
 
 
 def mark(
     connection: sqlite3.Connection, kind: Kind, series_id: int, start: int, end: int
 ) -> tuple[int, int]:
     """Return what changes whenever the hot rows in `[start, end)` change."""
-    count, newest = connection.execute(
-        f"SELECT COUNT(*), MAX(known_us) FROM hot_{kind} "  # noqa: S608
-        "WHERE series_id = ? AND timestamp >= ? AND timestamp < ?",
-        (series_id, start, end),
+    rows, newest = connection.execute(
+        f"SELECT SUM(rows), MAX(known_us) FROM hot WHERE {_WITHIN}",  # noqa: S608
+        (series_id, end, start),
     ).fetchone()
-    return count, newest or 0
+    fresh = arrival.pieces(connection, kind, series_id, Range(start, end))
+    return (rows or 0) + sum(p.rows for p in fresh), max(
+        [newest or 0, *(p.known_us for p in fresh)]
+    )
 
 
-def next_time(
-    connection: sqlite3.Connection, kind: Kind, series_id: int, since: int | None
-) -> int | None:
-    """Return the time of the first hot row, at or after `since`."""
+def next_time(connection: sqlite3.Connection, kind: Kind, series_id: int, since: int) -> int | None:
+    """Return a lower bound of the time of the first hot row at or after `since`."""
     (moment,) = connection.execute(
-        f"SELECT MIN(timestamp) FROM hot_{kind} "  # noqa: S608
-        "WHERE series_id = ? AND timestamp >= ?",
-        (series_id, _EARLIEST if since is None else since),
+        "SELECT MIN(first_us) FROM hot WHERE series_id = ? AND last_us >= ?", (series_id, since)
     ).fetchone()
-    return moment
+    fresh = arrival.pieces(connection, kind, series_id, Range(since, 1 << 62))
+    firsts = [piece.first_us for piece in fresh] + ([] if moment is None else [moment])
+    return max(min(firsts), since) if firsts else None
+
+
+def settle(connection: sqlite3.Connection) -> None:
+    """Turn everything that has arrived into chunks of its series."""
+    ids, chunks = arrival.gathered(connection)
+    insert(connection, chunks)
+    arrival.forget(connection, ids)
 
 
 def delete(connection: sqlite3.Connection, kind: Kind, series_id: int, start: int, end: int) -> int:
     """Remove the hot rows in `[start, end)`; return how many."""
-    return connection.execute(
-        f"DELETE FROM hot_{kind} "  # noqa: S608
-        "WHERE series_id = ? AND timestamp >= ? AND timestamp < ?",
-        (series_id, start, end),
-    ).rowcount
+    settle(connection)
+    removed = 0
+    asked = Range(start, end)
+    for chunk in _chunks(connection, kind, series_id, start, end):
+        if asked.holds(chunk[1]) and asked.holds(chunk[3]):
+            removed += chunk[4]
+            continue
+        moments = times(unpack(kind, [chunk]))
+        removed += _drop(connection, kind, chunk, (moments >= start) & (moments < end))
+    connection.execute(
+        "DELETE FROM hot WHERE series_id = ? AND first_us >= ? AND first_us < ? AND last_us < ?",
+        (series_id, start, end, end),
+    )
+    return removed
 
 
-def _values(column: pa.ChunkedArray, kind: pa.DataType) -> list[Any]:
-    """Return Python values; much faster than `to_pylist`, which makes a scalar of each first."""
-    if pa.types.is_string(kind):
-        return column.to_pylist()
-    if pa.types.is_timestamp(kind):
-        column = column.cast(pa.int64())
-    if not column.null_count:
-        return column.to_numpy().tolist()
-    values = column.fill_null(0).to_numpy().astype(object)
-    values[np.asarray(column.is_null())] = None
-    return values.tolist()
+def replace(
+    connection: sqlite3.Connection, kind: Kind, series_id: int, hull: Range, doomed: pa.Table
+) -> None:
+    """Make room for rows of the same keys as `doomed`, which lie in `hull` in key order."""
+    settle(connection)
+    for chunk in _chunks(connection, kind, series_id, *hull):
+        _drop(connection, kind, chunk, match(kind, doomed, unpack(kind, [chunk])) >= 0)
+
+
+def _drop(
+    connection: sqlite3.Connection, kind: Kind, chunk: Chunk, lost: npt.NDArray[np.bool_]
+) -> int:
+    """Write a chunk anew without the rows that are lost, and return how many these are."""
+    count = int(lost.sum())
+    if count:
+        connection.execute(
+            "DELETE FROM hot WHERE series_id = ? AND first_us = ? AND known_us = ?", chunk[:3]
+        )
+        if count < len(lost):
+            table = unpack(kind, [chunk]).filter(pa.array(~lost)).combine_chunks()
+            insert(connection, [pack(kind, table).chunk(chunk[0], 0, table.num_rows)])
+    return count
+
+
+def _chunks(
+    connection: sqlite3.Connection, kind: Kind, series_id: int, start: int, end: int
+) -> list[Chunk]:
+    found = connection.execute(
+        f"SELECT * FROM hot WHERE {_WITHIN} ORDER BY first_us, known_us",  # noqa: S608
+        (series_id, end, start),
+    ).fetchall()
+    return found + arrival.chunks(connection, kind, series_id, Range(start, end))

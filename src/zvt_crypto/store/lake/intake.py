@@ -1,22 +1,19 @@
 """A commit's batches, put in order kind by kind: hundreds of series cost little more than one."""
 
 from collections.abc import Sequence
-from typing import Final
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from zvt_crypto.core.digest import EMPTY_DIGEST, Digest
+from zvt_crypto.core.digest import Digest
 from zvt_crypto.core.ledger import Coverage, disjoint
 from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.rows import Int64s, arrange, conform, times
 from zvt_crypto.core.series import Kind, Series
 from zvt_crypto.ports.store import Batch
 from zvt_crypto.store.lake.rowindex import RowIndex, hashes
-
-_MASK: Final = (1 << 64) - 1
 
 
 class Lot(msgspec.Struct, frozen=True):
@@ -30,12 +27,17 @@ class Lot(msgspec.Struct, frozen=True):
 
 
 class Share(msgspec.Struct, frozen=True):
-    """One series' part of a commit: rows `first` to `last` of the lot, and its batches."""
+    """One series' part of a commit: rows `first` to `last` of the lot, and its batches.
+
+    `hull` and `digest` are of its rows; the hull is empty without any.
+    """
 
     series: Series
     lot: Lot
     first: int
     last: int
+    hull: Range
+    digest: Digest
     batches: Sequence[Batch]
     at: int
 
@@ -50,27 +52,15 @@ class Share(msgspec.Struct, frozen=True):
         return self.lot.table.slice(self.first, self.rows)
 
     @property
-    def hull(self) -> Range:
-        """Return the range of its rows; empty without any."""
-        if not self.rows:
-            return Range(0, 0)
-        return Range(int(self.lot.times[self.first]), int(self.lot.times[self.last - 1]) + 1)
-
-    @property
     def index(self) -> RowIndex:
         """Return times and hashes of its rows."""
         chosen = slice(self.first, self.last)
         return RowIndex(self.lot.times[chosen], self.lot.low[chosen], self.lot.high[chosen])
 
-    @property
-    def digest(self) -> Digest:
-        """Return the digest of all its rows."""
-        if not self.rows:
-            return EMPTY_DIGEST
-        chosen = slice(self.first, self.last)
-        return Digest(
-            sum(self.lot.low[chosen].tolist()) & _MASK, sum(self.lot.high[chosen].tolist()) & _MASK
-        )
+    def part(self, first: int, last: int) -> "Share":
+        """Return some of its rows as a share without batches."""
+        hull, digest = _summaries(self.lot, [first, last])[0]
+        return Share(self.series, self.lot, first, last, hull, digest, (), self.at)
 
     @property
     def has_findings(self) -> bool:
@@ -112,15 +102,38 @@ def sort_in(batches: Sequence[Batch]) -> list[Share]:
         table, group = arrange(kind, table, group)
         lot = Lot(kind, table, times(table), *hashes(table))
         bounds = np.searchsorted(group, np.arange(len(members) + 1)).tolist()
+        summaries = _summaries(lot, bounds)
         shares.extend(
             Share(
                 series,
                 lot,
                 bounds[number],
                 bounds[number + 1],
+                *summaries[number],
                 [batches[at] for at in groups[series]],
                 groups[series][-1],
             )
             for number, series in enumerate(members)
         )
     return shares
+
+
+def _summaries(lot: Lot, bounds: Sequence[int]) -> list[tuple[Range, Digest]]:
+    """Return hull and digest of the rows between every two neighbours of `bounds`."""
+    edges = np.asarray(bounds)
+    starts, stops = edges[:-1], edges[1:]
+    sums: list[list[int]] = []
+    for lane in (lot.low, lot.high):
+        inside = lane[edges[0] : edges[-1]]
+        upto = np.zeros(len(inside) + 1, dtype=np.uint64)
+        np.cumsum(inside, out=upto[1:])
+        sums.append((upto[stops - edges[0]] - upto[starts - edges[0]]).tolist())
+    if not len(lot.times):
+        return [(Range(0, 0), Digest(0, 0)) for _ in starts]
+    firsts = lot.times[np.minimum(starts, len(lot.times) - 1)]
+    lasts = lot.times[np.maximum(stops - 1, 0)] + 1
+    filled = stops > starts
+    hulls = zip(
+        np.where(filled, firsts, 0).tolist(), np.where(filled, lasts, 0).tolist(), strict=True
+    )
+    return [(Range(*hull), Digest(low, high)) for hull, low, high in zip(hulls, *sums, strict=True)]

@@ -234,6 +234,7 @@ class LakeStore:
                 self._compacting.add(series)
             self._behind("compact", partial(self._compact_one, series))
         if self._commits % _CHECKPOINT_EVERY == 0:
+            self._behind("settle", self._writer.settle)
             self._behind("checkpoint", self._catalog.checkpoint)
         if time.monotonic() - self._tidied_s > _UPKEEP_EVERY_S:
             self._tidied_s = time.monotonic()

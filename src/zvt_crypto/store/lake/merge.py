@@ -8,7 +8,7 @@ thrown away and done again.
 import itertools
 import sqlite3
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -20,11 +20,14 @@ from zvt_crypto.core.rows import arrange, match, payloads, times
 from zvt_crypto.core.schema import KEYS, SCHEMAS
 from zvt_crypto.core.series import Kind, Series
 from zvt_crypto.store.lake import hot
+from zvt_crypto.store.lake.catalog import Transaction
+from zvt_crypto.store.lake.chunk import KNOWN
 from zvt_crypto.store.lake.holding import Holding, live_segments
 from zvt_crypto.store.lake.intake import Share
 from zvt_crypto.store.lake.rowindex import RowIndex
 from zvt_crypto.store.lake.segment import Segment, SegmentFiles, partition, segment_path
 
+_EARLIEST: Final = -(1 << 62)
 _LARGEST_ROWS: Final = 1_000_000
 # A neighbour up to this many times the size of what is written anyway is written along with it:
 # every row is rewritten a logarithmic number of times, and a partition keeps few segments.
@@ -80,7 +83,7 @@ class Merger:
             while at < share.last:
                 window = partition(share.series, int(moments[at]))
                 stop = int(np.searchsorted(moments[at : share.last], window.end)) + at
-                slice_ = msgspec.structs.replace(share, first=at, last=stop)
+                slice_ = share.part(at, stop)
                 parts.append(self._plan_part(connection, share.series, series_id, window, slice_))
                 at = stop
         except BaseException:
@@ -93,11 +96,12 @@ class Merger:
     ) -> list[Part]:
         """Write the segments that take in all hot rows of a series."""
         parts: list[Part] = []
-        moment = hot.next_time(connection, series.kind, series_id, None)
+        moment = hot.next_time(connection, series.kind, series_id, _EARLIEST)
         try:
             while moment is not None:
                 window = partition(series, moment)
-                parts.append(self._plan_part(connection, series, series_id, window, None))
+                if hot.mark(connection, series.kind, series_id, *window)[0]:
+                    parts.append(self._plan_part(connection, series, series_id, window, None))
                 moment = hot.next_time(connection, series.kind, series_id, window.end)
         except BaseException:
             self.discard(parts)
@@ -168,8 +172,10 @@ class Merger:
                 "UPDATE series SET hot_rows = hot_rows - ? WHERE id = ?", (deleted, series_id)
             )
 
-    def discard(self, parts: Sequence[Part]) -> None:
-        """Remove segments that were never made visible."""
+    def discard(self, parts: Iterable[Part], transaction: Transaction | None = None) -> None:
+        """Remove segments that were never made visible, if that is certain."""
+        if transaction is not None and transaction.is_sealed:
+            return
         for part in parts:
             for segment in part.written:
                 self._files.storage.remove(segment.path)
@@ -190,6 +196,8 @@ class Merger:
                 seen = _seen(connection, series, series_id, asked, asked)
                 return Part(asked, asked, seen, unchanged=share.rows)
         rows = hot.select(connection, kind, series_id, *asked)
+        if share is None and not rows.num_rows:
+            return Part(asked, asked, _seen(connection, series, series_id, asked, asked))
         reach = share.hull if share is not None else _hull(rows)
         live = live_segments(connection, series_id, window)
         replaced = _replaced(live, reach, rows.num_rows + (share.rows if share else 0))
@@ -276,8 +284,8 @@ def corrections_of(kind: Kind, old: pa.Table, new: pa.Table) -> list[Correction]
         return []
     second = KEYS[kind][1:]
     keys = new.column(second[0]).to_pylist() if second else [None] * new.num_rows
-    before = payloads(kind, old.drop_columns([hot.KNOWN.name]))
-    known = old.column(hot.KNOWN.name).to_pylist()
+    before = payloads(kind, old.drop_columns([KNOWN.name]))
+    known = old.column(KNOWN.name).to_pylist()
     rows = zip(times(new).tolist(), keys, before, payloads(kind, new), known, strict=True)
     return [Correction(*row) for row in rows]
 
@@ -351,7 +359,7 @@ def _combine(
         incoming = incoming.filter(pa.array(fresh))
     # No time of its own: it is known since the commit that makes the segment visible.
     unknown = pa.nulls(incoming.num_rows, pa.int64())
-    tables = [existing, incoming.append_column(hot.KNOWN, unknown)]
+    tables = [existing, incoming.append_column(KNOWN, unknown)]
     return sorted_together(kind, [table for table in tables if table.num_rows])
 
 

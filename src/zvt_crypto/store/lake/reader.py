@@ -19,6 +19,7 @@ from zvt_crypto.core.series import Kind, Series
 from zvt_crypto.ports.store import SeriesInfo
 from zvt_crypto.store.lake import coverage, hot
 from zvt_crypto.store.lake.catalog import Catalog
+from zvt_crypto.store.lake.chunk import KNOWN
 from zvt_crypto.store.lake.holding import Holding, live_segments
 from zvt_crypto.store.lake.merge import sorted_together
 from zvt_crypto.store.lake.segment import Segment, SegmentFiles
@@ -137,7 +138,7 @@ class Reader:
                 return SCHEMAS[kind].empty_table()
             segments = live_segments(connection, series_id, asked)
             newest = last if as_of is None else None
-            warm = hot.select(connection, kind, series_id, *asked, last=newest)
+            warm = hot.select(connection, kind, series_id, *asked)
             old = [] if as_of is None else _old_values(connection, series_id, asked, as_of)
         if newest is not None:
             segments = _tail(segments, asked, newest)
@@ -157,7 +158,7 @@ class Reader:
         names = SCHEMAS[kind].names
         if as_of is not None:
             tables = [
-                table.filter(pc.less_equal(table.column(hot.KNOWN.name), as_of)) for table in tables
+                table.filter(pc.less_equal(table.column(KNOWN.name), as_of)) for table in tables
             ]
         plain = [table.select(names) for table in tables if table.num_rows]
         if old:

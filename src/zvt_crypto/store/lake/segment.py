@@ -17,7 +17,7 @@ from zvt_crypto.core.rows import times
 from zvt_crypto.core.schema import SCHEMAS
 from zvt_crypto.core.series import Kind, Series
 from zvt_crypto.core.timestamp import from_us, to_us
-from zvt_crypto.store.lake.hot import KNOWN
+from zvt_crypto.store.lake.chunk import KNOWN
 from zvt_crypto.store.lake.rowindex import RowIndex
 from zvt_crypto.store.lake.storage import Storage
 

@@ -1,0 +1,290 @@
+"""What happens inside the writing transaction of a commit: rows, counts, ledger, quarantine."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from zvt_crypto.core.digest import EMPTY_DIGEST, Digest
+from zvt_crypto.core.ledger import ABSENT, Coverage, Verdict, join
+from zvt_crypto.core.ranges import Range, union
+from zvt_crypto.core.rows import match
+from zvt_crypto.core.series import Kind, Series
+from zvt_crypto.store.lake import arrival, coverage, hot
+from zvt_crypto.store.lake.catalog import Transaction
+from zvt_crypto.store.lake.chunk import KNOWN, Chunk, pack
+from zvt_crypto.store.lake.holding import Holding, live_segments
+from zvt_crypto.store.lake.intake import Share
+from zvt_crypto.store.lake.merge import Merger, Part, corrections_of, record_corrections
+from zvt_crypto.store.lake.rowindex import RowIndex
+from zvt_crypto.store.lake.segment import SegmentFiles
+
+_FAR_APART_US: Final = 6 * 3_600_000_000
+# So few series of one kind get chunks of their own at once.
+_ALONE: Final = 4
+
+
+class State(msgspec.Struct):
+    """What the catalog says of a series when a commit begins."""
+
+    id: int
+    hot_rows: int
+    last_us: int | None
+
+
+class Work(msgspec.Struct):
+    """One share on its way through a commit."""
+
+    share: Share
+    state: State
+    parts: Sequence[Part] | None = None
+    inserted: int = 0
+    corrected: int = 0
+    unchanged: int = 0
+    hot_added: int = 0
+    is_fresh: bool = False
+    changed: Sequence[Range] = ()
+
+
+class Promoted(Exception):
+    """Hot rows will not do for these series: their segments have to be written anew."""
+
+    def __init__(self, series: Sequence[Series]) -> None:
+        super().__init__()
+        self.series = series
+
+
+class Applier:
+    """Applies the shares of a commit inside one transaction."""
+
+    def __init__(self, transaction: Transaction, files: SegmentFiles, merger: Merger) -> None:
+        """Work in `transaction`."""
+        self._connection = transaction.connection
+        self._transaction = transaction
+        self._files = files
+        self._merger = merger
+
+    def apply(self, works: Sequence[Work], plans: Mapping[Series, Sequence[Part]]) -> None:
+        """Write rows, ledger and quarantine, and note in `works` what was done.
+
+        Raises:
+            Promoted: a row that lies in a segment has to change, and there is no plan for it.
+            Conflict: another writer changed what a plan was made from.
+        """
+        for work in works:
+            parts = plans.get(work.share.series)
+            if parts is not None:
+                self._apply_parts(work, parts)
+        self._write_hot([work for work in works if work.parts is None])
+        self._count(works)
+        self._write_ledger(works)
+        for work in works:
+            self._write_quarantine(work)
+
+    def _apply_parts(self, work: Work, parts: Sequence[Part]) -> None:
+        work.parts = parts
+        work.inserted = sum(part.inserted for part in parts)
+        work.corrected = sum(part.corrected for part in parts)
+        work.unchanged = sum(part.unchanged for part in parts)
+        work.changed = [part.changed for part in parts if part.changed is not None]
+        now = self._transaction.now_us
+        self._merger.apply(self._connection, work.share.series, work.state.id, parts, now)
+
+    def _write_hot(self, works: Sequence[Work]) -> None:
+        kinds: dict[Kind, list[Work]] = {}
+        for work in works:
+            if work.share.rows:
+                kinds.setdefault(work.share.series.kind, []).append(work)
+        promoted: list[Series] = []
+        now = self._transaction.now_us
+        for kind, members in kinds.items():
+            lot = members[0].share.lot
+            stale = [work for work in members if not _is_newest(work)]
+            fresh = [work for work in members if work.is_fresh]
+            chunks: list[Chunk] = []
+            for work in stale:
+                wanted = self._compare_hot(work)
+                if wanted is None:
+                    promoted.append(work.share.series)
+                elif wanted.any():
+                    rows = work.share.table.filter(pa.array(wanted)).combine_chunks()
+                    packed = pack(kind, rows, now)
+                    chunks.append(packed.chunk(work.state.id, 0, rows.num_rows))
+            if fresh and not promoted:
+                packed = pack(kind, lot.table, now)
+                pieces = [(work.state.id, work.share.first, work.share.last) for work in fresh]
+                if len(pieces) > _ALONE and lot.table.num_rows == sum(w.share.rows for w in fresh):
+                    arrival.insert(self._connection, kind, packed, pieces, now)
+                else:
+                    chunks.extend(packed.chunk(*piece) for piece in pieces)
+            hot.insert(self._connection, chunks)
+        if promoted:
+            raise Promoted(promoted)
+
+    def _compare_hot(self, work: Work) -> np.ndarray | None:
+        """Return which rows to write; None if a row in a segment would have to change."""
+        share, connection = work.share, self._connection
+        kind, series_id, hull = share.series.kind, work.state.id, share.hull
+        index, table = share.index, share.table
+        held = hot.select(connection, kind, series_id, *hull)
+        found = match(kind, held, table)
+        fresh = found < 0
+        known = np.flatnonzero(~fresh)
+        replaced: list[int] = []
+        if len(known):
+            old = RowIndex.of(held.drop_columns([KNOWN.name]))
+            known = known[old.differs(found[known], index, known)]
+            fresh[known] = True
+            replaced = found[known].tolist()
+        for segment in live_segments(connection, series_id, hull):
+            there = self._files.index(kind, segment)
+            unknown = np.flatnonzero(fresh & (found < 0))
+            verdict = there.contains(index, unknown)
+            if verdict is None:
+                return None
+            fresh[unknown[verdict]] = False
+        doomed = held.take(pa.array(replaced, pa.int64()))
+        corrections = corrections_of(kind, doomed, table.take(pa.array(known)))
+        if replaced:
+            hot.replace(connection, kind, series_id, hull, doomed)
+        record_corrections(connection, series_id, corrections, self._transaction.now_us)
+        work.corrected = len(replaced)
+        work.inserted = int(fresh.sum()) - work.corrected
+        work.unchanged = share.rows - int(fresh.sum())
+        work.changed = _clusters(index.times[fresh])
+        return fresh
+
+    def _count(self, works: Sequence[Work]) -> None:
+        rows: list[tuple[int, int, int, int, int]] = []
+        for work in works:
+            if work.inserted:
+                hull = work.share.hull
+                work.hot_added = work.inserted if work.parts is None else 0
+                rows.append(
+                    (work.inserted, work.hot_added, hull.start, hull.end - 1, work.state.id)
+                )
+        self._connection.executemany(
+            "UPDATE series SET rows = rows + ?, hot_rows = hot_rows + ?, "
+            "first_us = MIN(COALESCE(first_us, 9223372036854775807), ?), "
+            "last_us = MAX(COALESCE(last_us, -9223372036854775808), ?) WHERE id = ?",
+            rows,
+        )
+
+    def _write_ledger(self, works: Sequence[Work]) -> None:
+        simple = [
+            work for work in works if work.parts is None and (work.is_fresh or not work.share.rows)
+        ]
+        tails = (
+            coverage.tails(self._connection, [work.state.id for work in simple]) if simple else {}
+        )
+        entries: list[tuple[int, Coverage]] = []
+        now = self._transaction.now_us
+        done: set[Series] = set()
+        for work in simple:
+            extended = _extend(work, tails.get(work.state.id), now)
+            if extended is not None:
+                entries.extend((work.state.id, entry) for entry in extended)
+                done.add(work.share.series)
+        coverage.put(self._connection, entries)
+        for work in works:
+            if work.share.series not in done:
+                self._revise(work)
+
+    def _revise(self, work: Work) -> None:
+        share, series_id = work.share, work.state.id
+        changed = work.changed
+        if work.is_fresh:
+            changed = _clusters(share.index.times)
+        news = share.news()
+        if not news and not changed:
+            return
+        connection = self._connection
+        coverage.update(
+            connection,
+            share.series,
+            series_id,
+            lambda hull: Holding(connection, self._files, share.series, series_id, hull),
+            news=news,
+            changed=changed,
+            source=share.batches[-1].source,
+            now_us=self._transaction.now_us,
+        )
+
+    def _write_quarantine(self, work: Work) -> None:
+        rejected = [one for batch in work.share.batches for one in batch.rejected]
+        if not rejected:
+            return
+        now, series_id = self._transaction.now_us, work.state.id
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO quarantine "
+            "(series_id, timestamp, reason, raw, written_us, mark) VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                (series_id, one.timestamp_us, one.reason, one.raw, now, mark)
+                for one in rejected
+                for mark in [_mark(series_id, one.timestamp_us, one.reason, one.raw)]
+            ],
+        )
+
+
+def _extend(work: Work, tail: Coverage | None, now_us: int) -> list[Coverage] | None:
+    """Return the entries of a commit that only adds to the end; None if it does more.
+
+    This is what a live stream does all day: rows newer than all others, and findings at or after
+    the end of the ledger. Nothing stored needs to be looked at.
+    """
+    share = work.share
+    news = share.news()
+    end = tail.end if tail is not None else None
+    if end is not None:
+        if news and news[0].start < end:
+            return None
+        if share.rows and share.hull.start < end:
+            return None
+    last = work.state.last_us
+    claims: list[Coverage] = []
+    for one in news:
+        if last is not None and one.start <= last:
+            return None
+        rows, digest = _part_of(share, one)
+        if rows and one.verdict in ABSENT:
+            return None
+        if one.verdict is not Verdict.OBSERVED:
+            rows, digest = 0, EMPTY_DIGEST
+        claims.append(Coverage(one.start, one.end, one.verdict, one.source, rows, digest, now_us))
+    if tail is None or not claims or claims[0].start != tail.end:
+        return claims if len(claims) < 2 else join(claims)  # noqa: PLR2004
+    return [entry for entry in join([tail, *claims]) if entry != tail]
+
+
+def _is_newest(work: Work) -> bool:
+    """Note and return whether all rows are newer than any stored."""
+    last = work.state.last_us
+    work.is_fresh = last is None or work.share.hull.start > last
+    if work.is_fresh:
+        work.inserted = work.share.rows
+    return work.is_fresh
+
+
+def _part_of(share: Share, one: Coverage) -> tuple[int, Digest]:
+    hull = share.hull
+    if not share.rows or hull.end <= one.start or hull.start >= one.end:
+        return 0, EMPTY_DIGEST
+    if one.start <= hull.start and hull.end <= one.end:
+        return share.rows, share.digest
+    return share.index.measure(one.start, one.end)
+
+
+def _clusters(moments: np.ndarray) -> list[Range]:
+    """Return ranges that hold all moments, far-apart ones in ranges of their own."""
+    if not len(moments):
+        return []
+    breaks = np.flatnonzero(np.diff(moments) > _FAR_APART_US) + 1
+    return union(Range(int(group[0]), int(group[-1]) + 1) for group in np.split(moments, breaks))
+
+
+def _mark(*fields: object) -> bytes:
+    return hashlib.blake2b(json.dumps(fields).encode(), digest_size=16).digest()

@@ -1,0 +1,179 @@
+"""What has just arrived: the rows of all series of one commit, side by side in one place.
+
+A live commit brings a row or two for each of hundreds of series. Put straight into chunks of
+their series, they would touch as many pages of the catalog; here they touch a handful. Every now
+and then what has gathered is turned into one chunk a series.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from zvt_crypto.core.ranges import Range
+from zvt_crypto.core.series import Kind
+from zvt_crypto.store.lake.chunk import Chunk, Packed, row_bytes
+
+ARRIVAL_TABLE: Final = """CREATE TABLE arrival (
+    id INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL,
+    known_us INTEGER NOT NULL,
+    directory BLOB NOT NULL,
+    fixed BLOB NOT NULL,
+    lengths BLOB NOT NULL,
+    texts BLOB NOT NULL)"""
+
+# One line a series, ascending: which rows and which bytes of the texts are its own.
+_DIRECTORY: Final = np.dtype(
+    [
+        ("series_id", "<i8"),
+        ("first_us", "<i8"),
+        ("last_us", "<i8"),
+        ("start", "<i8"),
+        ("rows", "<i8"),
+        ("text_start", "<i8"),
+        ("text_bytes", "<i8"),
+    ]
+)
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """Where the rows of one series are within one arrival."""
+
+    id: int
+    known_us: int
+    series_id: int
+    first_us: int
+    last_us: int
+    start: int
+    rows: int
+    text_start: int
+    text_bytes: int
+
+    def chunk(self, fixed: bytes, lengths: bytes, texts: bytes) -> Chunk:
+        """Return the rows, with their bytes, as a chunk."""
+        return (
+            self.series_id,
+            self.first_us,
+            self.known_us,
+            self.last_us,
+            self.rows,
+            fixed,
+            lengths,
+            texts,
+        )
+
+
+def insert(
+    connection: sqlite3.Connection,
+    kind: Kind,
+    packed: Packed,
+    places: Sequence[tuple[int, int, int]],
+    now_us: int,
+) -> None:
+    """Write rows of several series: `places` gives each one's id, first row, and row after."""
+    ids, starts, stops = np.array(sorted(places), dtype=np.int64).T
+    directory = np.zeros(len(places), dtype=_DIRECTORY)
+    directory["series_id"] = ids
+    directory["first_us"] = packed.moments[starts]
+    directory["last_us"] = packed.moments[stops - 1]
+    directory["start"] = starts
+    directory["rows"] = stops - starts
+    directory["text_start"] = packed.ends[starts]
+    directory["text_bytes"] = packed.ends[stops] - packed.ends[starts]
+    blocks = (directory.tobytes(), packed.fixed.tobytes(), packed.lengths.tobytes(), packed.texts)
+    connection.execute(
+        "INSERT INTO arrival (kind, known_us, directory, fixed, lengths, texts) "
+        "VALUES (?, ?, ?, ?, ?, ?)",
+        (kind.value, now_us, *blocks),
+    )
+
+
+def pieces(connection: sqlite3.Connection, kind: Kind, series_id: int, asked: Range) -> list[Piece]:
+    """Return where rows of a series that may lie in `asked` are, oldest arrival first."""
+    found: list[Piece] = []
+    for key, known, body in connection.execute(
+        "SELECT id, known_us, directory FROM arrival WHERE kind = ?", (kind.value,)
+    ):
+        directory = np.frombuffer(body, dtype=_DIRECTORY)
+        at = int(np.searchsorted(directory["series_id"], series_id))
+        if at == len(directory) or directory["series_id"][at] != series_id:
+            continue
+        piece = Piece(key, known, *directory[at].tolist())
+        if piece.first_us < asked.end and piece.last_us >= asked.start:
+            found.append(piece)
+    return found
+
+
+def chunks(connection: sqlite3.Connection, kind: Kind, series_id: int, asked: Range) -> list[Chunk]:
+    """Return the rows of a series that may lie in `asked`."""
+    found: list[Chunk] = []
+    for piece in pieces(connection, kind, series_id, asked):
+        row = connection.execute(
+            "SELECT fixed, lengths, texts FROM arrival WHERE id = ?", (piece.id,)
+        ).fetchone()
+        found.append(_cut(kind, piece, *row))
+    return found
+
+
+def gathered(connection: sqlite3.Connection) -> tuple[list[int], list[Chunk]]:
+    """Return all arrivals' ids, and their rows as one chunk a series."""
+    ids: list[int] = []
+    parts: dict[int, list[Chunk]] = {}
+    for key, kind, known, body, fixed, lengths, texts in connection.execute(
+        "SELECT id, kind, known_us, directory, fixed, lengths, texts FROM arrival ORDER BY id"
+    ):
+        ids.append(key)
+        for line in np.frombuffer(body, dtype=_DIRECTORY).tolist():
+            chunk = _cut(Kind(kind), Piece(key, known, *line), fixed, lengths, texts)
+            parts.setdefault(chunk[0], []).append(chunk)
+    return ids, [_joined(chunks) for chunks in parts.values()]
+
+
+def count(connection: sqlite3.Connection) -> int:
+    """Return how many arrivals there are."""
+    return connection.execute("SELECT COUNT(*) FROM arrival").fetchone()[0]
+
+
+def are_there(connection: sqlite3.Connection, ids: Sequence[int]) -> bool:
+    """Return whether none of these arrivals has been dealt with yet."""
+    (found,) = connection.execute(
+        "SELECT COUNT(*) FROM arrival WHERE id IN (SELECT value FROM json_each(?))",
+        (json.dumps(ids),),
+    ).fetchone()
+    return found == len(ids)
+
+
+def forget(connection: sqlite3.Connection, ids: Iterable[int]) -> int:
+    """Remove arrivals; return how many were there."""
+    return connection.executemany(
+        "DELETE FROM arrival WHERE id = ?", [(key,) for key in ids]
+    ).rowcount
+
+
+def _cut(kind: Kind, piece: Piece, fixed: bytes, lengths: bytes, texts: bytes) -> Chunk:
+    wide, narrow = row_bytes(kind)
+    start, stop = piece.start, piece.start + piece.rows
+    return piece.chunk(
+        fixed[start * wide : stop * wide],
+        lengths[start * narrow : stop * narrow],
+        texts[piece.text_start : piece.text_start + piece.text_bytes],
+    )
+
+
+def _joined(chunks: Sequence[Chunk]) -> Chunk:
+    """Return chunks of one series as one."""
+    first = chunks[0]
+    return (
+        first[0],
+        min(c[1] for c in chunks),
+        max(c[2] for c in chunks),
+        max(c[3] for c in chunks),
+        sum(c[4] for c in chunks),
+        b"".join([c[5] for c in chunks]),
+        b"".join([c[6] for c in chunks]),
+        b"".join([c[7] for c in chunks]),
+    )

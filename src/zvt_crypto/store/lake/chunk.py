@@ -1,0 +1,135 @@
+"""Hot rows as bytes: fixed-width columns as one block, texts as another.
+
+Chunks of many commits are joined byte by byte and turned into columns at once, so neither
+writing nor reading touches single values.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from zvt_crypto.core.rows import arrange, pc, times
+from zvt_crypto.core.schema import SCHEMAS
+from zvt_crypto.core.series import Kind
+
+KNOWN: Final = pa.field("known_us", pa.int64())
+"""When this store learned the values of a row: kept beside every row, never shown."""
+
+Chunk = tuple[int, int, int, int, int, bytes, bytes, bytes]
+"""Series, first time, newest `known_us`, last time, rows, fixed block, lengths, texts."""
+
+
+def _layout(schema: pa.Schema) -> np.dtype[np.void]:
+    fixed = [field for field in schema if not pa.types.is_string(field.type)]
+    formats = ["<f8" if pa.types.is_floating(field.type) else "<i8" for field in fixed]
+    fields = list(zip([field.name for field in fixed], formats, strict=True))
+    # One bit a column: set where the value is null.
+    return np.dtype([*fields, (KNOWN.name, "<i8"), ("nulls", "<u2")])
+
+
+_LAYOUTS: Final = {kind: _layout(schema) for kind, schema in SCHEMAS.items()}
+_TEXTS: Final = {
+    kind: [field.name for field in schema if pa.types.is_string(field.type)]
+    for kind, schema in SCHEMAS.items()
+}
+
+
+class Packed(msgspec.Struct, frozen=True):
+    """Rows in the form chunks are cut from."""
+
+    moments: npt.NDArray[np.int64]
+    fixed: npt.NDArray[np.void]
+    lengths: npt.NDArray[np.int32]
+    texts: bytes
+    ends: npt.NDArray[np.int64]
+
+    def chunk(self, series_id: int, first: int, last: int) -> Chunk:
+        """Return rows `first` to `last`, which are of one series, as a chunk."""
+        return (
+            series_id,
+            int(self.moments[first]),
+            int(self.fixed[KNOWN.name][first:last].max()),
+            int(self.moments[last - 1]),
+            last - first,
+            self.fixed[first:last].tobytes(),
+            self.lengths[first:last].tobytes(),
+            self.texts[self.ends[first] : self.ends[last]],
+        )
+
+
+def row_bytes(kind: Kind) -> tuple[int, int]:
+    """Return what one row takes in the fixed block and in the lengths."""
+    return _LAYOUTS[kind].itemsize, 4 * len(_TEXTS[kind])
+
+
+def pack(kind: Kind, table: pa.Table, known_us: int | None = None) -> Packed:
+    """Return rows packed; they are known since `known_us`, or as the table says."""
+    fixed = np.zeros(table.num_rows, dtype=_LAYOUTS[kind])
+    if known_us is None:
+        known = np.asarray(table.column(KNOWN.name))
+    else:
+        known = np.full(table.num_rows, known_us, dtype=np.int64)
+    fixed[KNOWN.name] = known
+    names = [name for name in SCHEMAS[kind].names if name not in _TEXTS[kind]]
+    for bit, name in enumerate(names):
+        column = table.column(name)
+        if pa.types.is_timestamp(column.type):
+            column = column.cast(pa.int64())
+        if column.null_count:
+            fixed["nulls"] |= np.asarray(column.is_null()).astype(np.uint16) << np.uint16(bit)
+            column = column.fill_null(0)
+        fixed[name] = column.to_numpy()
+    names = _TEXTS[kind]
+    lengths = np.zeros((table.num_rows, len(names)), dtype=np.int32)
+    texts = b""
+    if names and table.num_rows:
+        for number, name in enumerate(names):
+            lengths[:, number] = np.asarray(pc.binary_length(table.column(name)))
+        columns = [table.column(name).combine_chunks() for name in names]
+        joined = pc.binary_join_element_wise(*columns, "")
+        offsets = np.frombuffer(joined.buffers()[1], np.int32)
+        offsets = offsets[joined.offset : joined.offset + len(joined) + 1]
+        texts = joined.buffers()[2].to_pybytes()[offsets[0] : offsets[-1]]
+    ends = np.zeros(table.num_rows + 1, dtype=np.int64)
+    np.cumsum(lengths.sum(axis=1), out=ends[1:])
+    return Packed(times(table), fixed, lengths, texts, ends)
+
+
+def unpack(kind: Kind, chunks: Sequence[Chunk]) -> pa.Table:
+    """Return the rows of chunks in key order, with `known_us`."""
+    fixed = np.frombuffer(b"".join([c[5] for c in chunks]), dtype=_LAYOUTS[kind])
+    texts = dict(zip(_TEXTS[kind], _split(kind, chunks), strict=True))
+    columns: list[Any] = []
+    bit = 0
+    for field in SCHEMAS[kind]:
+        if field.name in texts:
+            columns.append(texts[field.name])
+            continue
+        values = np.ascontiguousarray(fixed[field.name])
+        mask = None
+        if field.nullable:
+            mask = (fixed["nulls"] >> np.uint16(bit)) & np.uint16(1) != 0
+        bit += 1
+        column = pa.array(values, mask=mask)
+        columns.append(column.cast(field.type) if column.type != field.type else column)
+    known = np.ascontiguousarray(fixed[KNOWN.name])
+    schema = pa.schema([*SCHEMAS[kind], KNOWN])
+    table = pa.table([*columns, pa.array(known)], schema=schema)
+    return arrange(kind, table, np.zeros(table.num_rows, dtype=np.int64))[0]
+
+
+def _split(kind: Kind, chunks: Sequence[Chunk]) -> list[pa.Array]:
+    """Return the text columns: their values lie row by row, one column after the other."""
+    width = len(_TEXTS[kind])
+    if not width:
+        return []
+    lengths = np.frombuffer(b"".join([c[6] for c in chunks]), dtype=np.int32)
+    offsets = np.zeros(len(lengths) + 1, dtype=np.int32)
+    np.cumsum(lengths, out=offsets[1:])
+    body = pa.py_buffer(b"".join([c[7] for c in chunks]))
+    values = pa.StringArray.from_buffers(len(lengths), pa.py_buffer(offsets), body)
+    return [values.take(pa.array(np.arange(at, len(lengths), width))) for at in range(width)]
