@@ -50,7 +50,8 @@ Candles:
                      count); `share` (default 1) of the rows, or those in [start, end)
 
 The venue:
-    outage           no trading at all in [start, end): no trades, no candles, also in the truth
+    outage           no trading at all in [start, end): no trades, no candles, also in the truth;
+                     it stays part of the market even when the fault is removed
     clock_skew       the reported server time is off by offset_s
     delisting        `symbol` disappears
     rename           `symbol` answers to the native id `to` from now on

@@ -35,7 +35,7 @@ _GZIP_MAGIC: Final = b"\x1f\x8b"
 _NEEDED: Final = ("open_time_ms", "open", "high", "low", "close", "volume")
 _OPTIONAL: Final = ("quote_volume", "trades", "taker_buy_base", "taker_buy_quote")
 _FUNDING: Final = ("funding_time_ms", "funding_rate")
-_MOST_DECIMALS: Final = 12
+_MOST_DECIMALS: Final = 8  # what every venue can write
 
 
 @dataclass(slots=True)

@@ -46,12 +46,17 @@ class World:
             ValueError: not a fault object; one line says why.
         """
         fault = self.faults.add(value)
-        if fault.kind == "outage":
-            names = list(self.venues) if fault.exchange == "*" else [fault.exchange]
+        if fault.kind != "outage":
+            return fault
+        try:
             start, end = _moment(fault, "start"), _moment(fault, "end")
-            for name in names:
-                self.market.add_outage(name, start, end)
-            self.rows.clear()
+        except ValueError:
+            self.faults.remove(fault.id)
+            raise
+        names = list(self.venues) if fault.exchange == "*" else [fault.exchange]
+        for name in names:
+            self.market.add_outage(name, start, end)
+        self.rows.clear()
         return fault
 
 

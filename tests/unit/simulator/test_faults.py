@@ -3,8 +3,10 @@
 import pytest
 
 from zvt_crypto.simulator.clock import Clock
+from zvt_crypto.simulator.config import SimulatorConfig
 from zvt_crypto.simulator.faults import KINDS, Fault, Faults
 from zvt_crypto.simulator.instrument import Kind, make_instrument
+from zvt_crypto.simulator.server import Simulator
 
 BTC = make_instrument(
     "binance", "BTC", "USDT", Kind.SPOT, "BTCUSDT", trades_per_day=100, earliest="2018-01-01"
@@ -71,3 +73,12 @@ def test_every_kind_is_documented():
 
     assert faults.__doc__ is not None
     assert [kind for kind in sorted(KINDS) if kind not in faults.__doc__] == []
+
+
+def test_an_outage_needs_its_bounds():
+    sim = Simulator(SimulatorConfig())
+
+    with pytest.raises(ValueError, match="needs 'end'"):
+        sim.world.add_fault({"kind": "outage", "start": "2024-01-01"})
+
+    assert len(sim.world.faults) == 0
