@@ -142,7 +142,9 @@ class LoadSettings(_Group):
     archive: Literal["auto", "always", "never"] = Field(
         default="auto", description="Whether bulk files are used where the exchange has them"
     )
-    confirm: bool = Field(default=True, description="Ask again before a hole counts as empty")
+    confirm: Literal["holes", "rows"] = Field(
+        default="holes", description="What is asked twice before it is believed: holes, or all rows"
+    )
     commit_rows: int = Field(default=500_000, ge=1, description="Rows gathered before one commit")
 
 

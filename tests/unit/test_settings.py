@@ -54,14 +54,14 @@ def test_nested_variables_reach_one_exchange_and_no_other(tmp_path: Path) -> Non
     resolved = load(
         tmp_path,
         ZVTC_EXCHANGES__BINANCE__REST_URL="http://127.0.0.1:9/",
-        ZVTC_LOAD__CONFIRM="false",
+        ZVTC_LOAD__CONFIRM="rows",
         ZVTC_NET__MAX_BODY_BYTES="2MiB",
     )
 
     exchanges = resolved.settings.exchanges
     assert exchanges.binance.rest_url == "http://127.0.0.1:9"
     assert exchanges.okx.rest_url is None
-    assert resolved.settings.load.confirm is False
+    assert resolved.settings.load.confirm == "rows"
     assert resolved.settings.net.max_body_bytes == 2 * MIB
     assert (
         resolved.origin("exchanges.binance.rest_url")
@@ -72,7 +72,7 @@ def test_nested_variables_reach_one_exchange_and_no_other(tmp_path: Path) -> Non
 def test_every_setting_can_be_set_by_its_variable(tmp_path: Path) -> None:
     values = {
         "store": "s", "cache": "c", "sim": "http://h", "log_level": "INFO", "state_dir": "/x",
-        "net.proxy": "http://p", "load.archive": "never", "load.confirm": "no",
+        "net.proxy": "http://p", "load.archive": "never", "load.confirm": "holes",
     }  # fmt: skip
     for key in KEYS:
         text = values.get(key, "http://h" if key.endswith("_url") else "1")

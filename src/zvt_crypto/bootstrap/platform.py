@@ -174,6 +174,7 @@ class Platform:
                 LoaderConfig(
                     parallel_series=load.parallel_series,
                     archive=load.archive,
+                    confirm=load.confirm,
                     chunk_rows=load.commit_rows,
                 ),
             )
