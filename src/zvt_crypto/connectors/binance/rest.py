@@ -70,6 +70,8 @@ _FUNDING_SLACK_US: Final = US_PER_S
 _CHEAP_ROWS: Final = 99
 _PART_ROWS: Final = 50_000
 _TRADES_HELD_BACK: Final = 2_000
+# Enough to see what follows, even if this page is cut short too.
+_PROBE_ROWS: Final = 10
 
 
 class BinanceConnector(BaseCryptoConnector):
@@ -245,7 +247,7 @@ class BinanceConnector(BaseCryptoConnector):
         limit = call.page_rows
         last_id = _last_id(page, window)
         if last_id is not None and len(page.columns["trade_id"]) < limit:
-            limit = 1
+            limit = _PROBE_ROWS
         while last_id is not None:
             query = {**symbol, "fromId": last_id + 1, "limit": limit}
             page, size = await self._trades(instrument, call, query, window, last_id)
