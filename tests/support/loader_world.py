@@ -36,6 +36,7 @@ class FakeExchange(Connector):
     now_us: int = 0
     native: tuple[Interval, ...] = tuple(Interval)
     mangle: Mangle | None = None
+    answers_from: int = 0
     error: Callable[[int], CryptoError | None] | None = None
     asked: list[Range] = field(default_factory=list[Range])
 
@@ -69,6 +70,10 @@ class FakeExchange(Connector):
         del instrument
         times = self.candles["timestamp"].cast(pa.int64())
         return interval.floor(times[0].as_py()) if len(times) else None
+
+    def counts_trade_ids(self, instrument: Instrument) -> bool:
+        del instrument
+        return True
 
     def reach(self, instrument: Instrument, kind: Kind, now_us: int) -> int:
         del instrument, kind, now_us
@@ -113,10 +118,16 @@ class FakeExchange(Connector):
         if self.error is not None and (error := self.error(number)) is not None:
             raise error
         times = np.asarray(table["timestamp"].cast(pa.int64()))
-        inside = table.filter(pa.array((times >= window.start) & (times < window.end)))
+        inside = table.filter(
+            pa.array((times >= self._answered(window).start) & (times < window.end))
+        )
         if self.mangle is not None:
             inside = self.mangle(number, window, inside)
-        return Fetched(asked=window, table=inside)
+        return Fetched(asked=self._answered(window), table=inside)
+
+    def _answered(self, window: Range) -> Range:
+        start = min(max(window.start, self.answers_from), window.end)
+        return Range(start, window.end)
 
 
 class FakeClock:

@@ -182,6 +182,10 @@ class BaseCryptoConnector(ABC):
         del instrument
         return self.spec.native_interval(interval)
 
+    def counts_trade_ids(self, instrument: Instrument) -> bool:
+        """Return whether a jump of trade ids is a loss."""
+        return instrument.market in self.spec.counted_trade_ids
+
     def reach(self, instrument: Instrument, kind: Kind, now_us: int) -> int:
         """Return the earliest moment REST can still answer for; 0 if there is no limit."""
         seconds = self.spec.reach(kind, instrument.market)

@@ -65,6 +65,7 @@ class ExchangeSpec:
         geo_remedy: what to tell a user whose region is refused.
         freeze_s: how long to stop after a refusal that names no time.
         settle_s: how long after its close a candle may still change or be absent from REST.
+        counted_trade_ids: markets whose trade ids go up one by one, so that a jump is a loss.
         docs: address of the documentation.
     """
 
@@ -78,6 +79,7 @@ class ExchangeSpec:
     environments: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, dict[str, str]])
     reach_s: Mapping[str, int] = field(default_factory=dict[str, int])
     unsupported: Mapping[str, str] = field(default_factory=dict[str, str])
+    counted_trade_ids: frozenset[str] = frozenset({"spot", "linear", "inverse"})
     freeze_s: float = 10.0
     settle_s: float = 0.0
 

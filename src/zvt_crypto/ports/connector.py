@@ -92,6 +92,10 @@ class Connector(Protocol):
         """Return the earliest moment REST can still answer for; 0 if there is no limit."""
         ...
 
+    def counts_trade_ids(self, instrument: Instrument) -> bool:
+        """Return whether trade ids are numbers that go up one by one, so that a jump is a loss."""
+        ...
+
     def windows(
         self, instrument: Instrument, kind: Kind, interval: Interval | None, asked: Range
     ) -> list[Range]:

@@ -106,6 +106,7 @@ BYBIT: Final = ExchangeSpec(
     geo_remedy="Set exchanges.bybit.environment to the region of your account "
     "(nl, tr, kz, ge, ae, eu, id, jp) or use another exchange; the United States and mainland "
     "China are not served",
+    counted_trade_ids=frozenset(),  # spot ids are numbers, but nobody says they are consecutive
     freeze_s=2.0,
     # Candles are published as the running bar closes; a moment more covers a lagging replica.
     settle_s=5.0,

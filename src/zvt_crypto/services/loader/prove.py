@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from zvt_crypto.core.column import times_of
 from zvt_crypto.core.ledger import Verdict
-from zvt_crypto.core.ranges import Range, subtract, union
+from zvt_crypto.core.ranges import Range, intersect, subtract, union
 from zvt_crypto.core.validation import Reason, Rejected
 from zvt_crypto.services.loader.strategy import Answer, Strategy, Suspect, cut
 
@@ -36,6 +36,7 @@ class Proven:
     rejected: list[Rejected]
     empty: list[Range] = field(default_factory=list[Range])
     missing: list[Range] = field(default_factory=list[Range])
+    answered: list[Range] = field(default_factory=list[Range])
     requests: int = 0
     body_bytes: int = 0
 
@@ -47,7 +48,7 @@ class Proven:
 
 async def prove(strategy: Strategy, window: Range, first: Answer) -> Proven:
     """Explain every suspect of `first`, the answer for `window`; at most some 24 questions."""
-    result = Proven(window, first.table, list(first.rejected))
+    result = Proven(window, first.table, list(first.rejected), answered=list(first.answered))
     confirmed: list[Suspect] = []
     asks = 0
     while asks < _MAX_ASKS:
@@ -75,8 +76,8 @@ async def prove(strategy: Strategy, window: Range, first: Answer) -> Proven:
         if suspect.verdict is Verdict.EMPTY:
             result.empty.extend(subtract([suspect.range], bad))
         result.missing.extend(part for part in bad if not part.overlap(suspect.range).is_empty)
-    result.empty = union(result.empty)
-    result.missing = union(result.missing)
+    result.missing = union([*result.missing, *subtract([window], result.answered)])
+    result.empty = subtract(result.empty, result.missing)
     return result
 
 
@@ -109,6 +110,7 @@ async def _ask_again(strategy: Strategy, result: Proven, group: Sequence[Suspect
         answer = await strategy.ask(wide)
         result.requests += answer.requests
         result.body_bytes += answer.body_bytes
+        result.answered = union([*result.answered, *answer.answered])
         _add_rejected(result, answer.rejected)
         before = result.table.num_rows
         result.table = strategy.merge(result.table, cut(answer.table, result.window))

@@ -9,12 +9,12 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from zvt_crypto.core.column import numeric_ids, times_of
+from zvt_crypto.core.column import Ints, numeric_ids, times_of
 from zvt_crypto.core.gap import candle_holes, id_breaks
 from zvt_crypto.core.instrument import Instrument
 from zvt_crypto.core.interval import US_PER_DAY, US_PER_HOUR, Interval
 from zvt_crypto.core.ledger import Verdict
-from zvt_crypto.core.ranges import Range
+from zvt_crypto.core.ranges import Range, union
 from zvt_crypto.core.schema import KEYS, SCHEMAS, empty_table
 from zvt_crypto.core.series import Kind
 from zvt_crypto.core.validation import (
@@ -32,12 +32,17 @@ _FAR_CANDLES: Final = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A validated answer: good rows sorted and unique, bad ones with their reasons."""
+    """A validated answer: good rows sorted and unique, bad ones with their reasons.
+
+    `answered` is the time it speaks for, which may be less than was asked: Bybit's newest trades
+    reach back some minutes only.
+    """
 
     table: pa.Table
     rejected: Sequence[Rejected]
-    requests: int
-    body_bytes: int
+    answered: Sequence[Range]
+    requests: int = 0
+    body_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,19 +187,25 @@ class TradeStrategy(Strategy):
         """Return jumps of ids, or the whole window when it has no trade at all."""
         if table.num_rows == 0:
             return [Suspect(window, Verdict.EMPTY)]
-        ids = numeric_ids(table["trade_id"])
+        ids = self._counted(table)
         if ids is None:
             return []
         return [Suspect(b.range, Verdict.OBSERVED) for b in id_breaks(ids, times_of(table))]
 
     def seam(self, table: pa.Table) -> Seam | None:
         """Return first and last id, where they are numbers."""
-        ids = numeric_ids(table["trade_id"]) if table.num_rows else None
+        ids = self._counted(table) if table.num_rows else None
         if ids is None:
             return None
         times = times_of(table)
         low, high = int(ids.argmin()), int(ids.argmax())
         return Seam(int(times[low]), int(ids[low]), int(times[high]), int(ids[high]))
+
+    def _counted(self, table: pa.Table) -> Ints | None:
+        """Return the ids as numbers, where the exchange counts them up one by one."""
+        if not self.connector.counts_trade_ids(self.instrument):
+            return None
+        return numeric_ids(table["trade_id"])
 
 
 class FundingStrategy(Strategy):
@@ -251,6 +262,7 @@ def _answer(fetched: Sequence[Fetched], table: pa.Table, invalid: Sequence[Rejec
     return Answer(
         table=table,
         rejected=[*unread, *invalid],
+        answered=union(one.asked for one in fetched),
         requests=sum(one.requests for one in fetched),
         body_bytes=sum(one.body_bytes for one in fetched),
     )

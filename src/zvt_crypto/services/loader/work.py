@@ -225,7 +225,7 @@ class SeriesWork:
             gap = Range(min(left.last_us, right.first_us), max(left.last_us, right.first_us) + 1)
             known = await self.store.read(self.series, gap)
             async with self.slots:
-                result = await prove(self.strategy, gap, Answer(known, (), 0, 0))
+                result = await prove(self.strategy, gap, Answer(known, (), [gap]))
             self._count(result.requests, result.body_bytes)
             await self._commit_proven([result], self.source)
 
@@ -252,7 +252,7 @@ class SeriesWork:
         askable = subtract(doubtful, [Range(0, reach)])
         proven: list[Proven] = []
         for page in _pages_of(self.strategy.windows(window), askable):
-            known = Answer(cut(answer.table, page), (), 0, 0)
+            known = Answer(cut(answer.table, page), (), [page])
             async with self.slots:
                 result = await prove(self.strategy, page, known)
             self._count(result.requests, result.body_bytes)

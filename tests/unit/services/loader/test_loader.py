@@ -253,3 +253,23 @@ async def test_repair_loads_what_the_ledger_calls_missing(world: World) -> None:
     assert report.is_complete
     ledger = await world.store.coverage(HOURS)
     assert {e.verdict for e in ledger} == {Verdict.OBSERVED}
+
+
+async def test_time_an_answer_does_not_speak_for_stays_missing(world: World) -> None:
+    # given an exchange whose newest trades reach back six hours only
+    times = [START + i * HOUR // 4 for i in range(400)]
+    world.exchange.trades = trade_table(times, range(1000, 1400))
+    world.exchange.answers_from = START + 94 * HOUR
+
+    # when a day is loaded
+    request = LoadRequest(
+        "binance", "BTC-USDT", Kind.TRADES, None, START + 76 * HOUR, START + 100 * HOUR
+    )
+    report = (await world.loader.load([request])).series[0]
+
+    # then what it did not answer for is missing, however empty the answer looked
+    assert [(e.range, e.verdict) for e in report.coverage] == [
+        (Range(START + 76 * HOUR, START + 94 * HOUR), Verdict.MISSING),
+        (Range(START + 94 * HOUR, START + 100 * HOUR), Verdict.OBSERVED),
+    ]
+    assert not report.is_complete
