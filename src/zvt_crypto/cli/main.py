@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from zvt_crypto import __version__
-from zvt_crypto.cli import demo, ledger, load, query, survey
+from zvt_crypto.cli import config, demo, ledger, load, query, sim, survey, sync
 from zvt_crypto.core.errors import CryptoError, UsageError
 
 FAILED, USAGE, STOPPED = 1, 2, 130
@@ -30,6 +30,7 @@ app = typer.Typer(
 )
 app.command()(demo.demo)
 app.command()(load.load)
+app.command()(sync.sync)
 app.add_typer(query.query, name="query")
 app.command()(ledger.coverage)
 app.command()(ledger.gaps)
@@ -38,6 +39,8 @@ app.command()(ledger.repair)
 app.command()(ledger.plan)
 app.command()(survey.status)
 app.command()(survey.instruments)
+app.command()(sim.sim)
+app.add_typer(config.config, name="config")
 
 
 @app.callback()
