@@ -8,7 +8,6 @@ import os
 import sys
 from typing import Annotated, Any
 
-import click
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -43,15 +42,22 @@ app.command()(sim.sim)
 app.add_typer(config.config, name="config")
 
 
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - Typer calls it so
+    if wanted:
+        typer.echo(f"zvtc {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     *,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
+    ] = False,
 ) -> None:
     """Crypto market data with proof of completeness."""
-    if version:
-        typer.echo(f"zvtc {__version__}")
-        raise typer.Exit
+    del version
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -65,18 +71,21 @@ def _run(arguments: list[str] | None) -> int:
         code: Any = app(arguments, standalone_mode=False)
     except CryptoError as e:
         return _complain(e, USAGE if isinstance(e, UsageError) else FAILED)
-    except click.exceptions.Exit as e:
+    except typer.Exit as e:
         return e.exit_code
-    except click.ClickException as e:
-        e.show()
-        return e.exit_code
-    except (KeyboardInterrupt, click.exceptions.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("stopped; what was done is kept, the same command resumes\n")
         return STOPPED
     except BrokenPipeError:
         # The reader of our output has left; what is buffered must not raise again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except Exception as e:
+        # Typer brings its own copy of click, so its errors are known by their face only.
+        explain = getattr(e, "format_message", None)
+        if explain is None:
+            raise
+        return _complain(UsageError(explain().rstrip(".")), USAGE)
     return code if isinstance(code, int) else 0
 
 

@@ -86,7 +86,11 @@ def _open_suspects(
 ) -> list[Suspect]:
     """Return the suspects no answer has explained yet."""
     done = [s.range for s in confirmed]
-    return [s for s in strategy.suspects(result.table, result.window) if subtract([s.range], done)]
+    return [
+        s
+        for s in strategy.suspects(result.table, result.window)
+        if subtract(intersect([s.range], result.answered), done)
+    ]
 
 
 def _groups(window: Range, suspects: Sequence[Suspect], asks: int) -> list[list[Suspect]]:
