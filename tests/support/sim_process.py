@@ -38,6 +38,22 @@ class Sim:
         """Return what the simulator counted for one exchange."""
         return self.get("/_stats").get(exchange, {})
 
+    def asked(self, exchange: str) -> list[Mapping[str, Any]]:
+        """Return the newest requests for data of one exchange, oldest first."""
+        return self.get("/_requests").get(exchange, [])
+
+    def fault(self, kind: str, **fields: Any) -> None:
+        """Let something go wrong from now on."""
+        self.send("POST", "/_faults", {"kind": kind, **fields})
+
+    def heal(self) -> None:
+        """Take all faults back."""
+        self.send("DELETE", "/_faults")
+
+    def data_requests(self) -> int:
+        """Return how often data was asked for, of all exchanges together."""
+        return sum(one["data_requests"] for one in self.get("/_stats").values())
+
 
 @contextmanager
 def simulator(*options: str, seed: int = 7) -> Iterator[Sim]:

@@ -196,8 +196,12 @@ class Faults:
         return fault
 
     def remove(self, fault_id: int | None = None) -> int:
-        """Remove one fault, or all; return how many were removed."""
+        """Remove one fault, or all; return how many were removed.
+
+        After all are gone ids begin anew: the same faults again have the same chances again.
+        """
         if fault_id is None:
+            self._next_id = 1
             count = len(self._faults)
             self._faults.clear()
             return count

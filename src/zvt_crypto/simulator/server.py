@@ -262,6 +262,7 @@ class _Exchange:
             stats.refused[reply.status] += 1
         elif endpoint is not None and endpoint.is_data:
             stats.data_requests += 1
+            stats.note_asked(endpoint.name, self._request.path, self._request.query, reply.status)
             stats.rows += len(reply.page) if reply.page is not None else 0
 
 

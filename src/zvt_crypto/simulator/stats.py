@@ -1,7 +1,10 @@
 """What each venue was asked and how often it had to refuse."""
 
-from collections import Counter
-from typing import Any
+from collections import Counter, deque
+from collections.abc import Mapping
+from typing import Any, Final
+
+_KEPT: Final = 20_000
 
 
 class Stats:
@@ -17,11 +20,21 @@ class Stats:
         self.refused: Counter[int] = Counter()
         self.injected: Counter[str] = Counter()
         self.peak_share: dict[str, float] = {}
+        self.asked: deque[tuple[str, str, Mapping[str, str], int]] = deque(maxlen=_KEPT)
+
+    def note_asked(self, endpoint: str, path: str, query: Mapping[str, str], status: int) -> None:
+        """Remember a request for data, the newest of them only."""
+        self.asked.append((endpoint, path, query, status))
 
     def note_share(self, window: str, share: float) -> None:
         """Remember the highest share of a limit that was in use at once."""
         if share > self.peak_share.get(window, 0.0):
             self.peak_share[window] = share
+
+    def requests_asked(self) -> list[dict[str, Any]]:
+        """Return the requests for data, oldest first, as `/_requests` shows them."""
+        names = ("endpoint", "path", "query", "status")
+        return [dict(zip(names, one, strict=True)) for one in self.asked]
 
     def describe(self) -> dict[str, Any]:
         """Return the counters.

@@ -5,6 +5,7 @@
     GET  /_truth/trades?exchange=&symbol=&start=&end=[&format=arrow]
     GET  /_truth/funding?exchange=&symbol=&start=&end=[&format=arrow]
     GET  /_stats        POST /_stats/reset      GET /_clock
+    GET  /_requests     the newest requests for data of every venue, oldest first
     GET  /_faults       POST /_faults           DELETE /_faults[/id]
 
 Symbols are canonical, ccxt or native; intervals the platform's nine; times any ISO or epoch
@@ -57,6 +58,8 @@ async def _route(world: "World", raw: web.BaseRequest, path: str) -> web.Respons
     match raw.method, parts:
         case "GET", ["_stats"]:
             return _json({name: venue.stats.describe() for name, venue in world.venues.items()})
+        case "GET", ["_requests"]:
+            return _json({n: venue.stats.requests_asked() for n, venue in world.venues.items()})
         case "POST", ["_stats", "reset"]:
             for venue in world.venues.values():
                 venue.stats = Stats()
@@ -84,7 +87,7 @@ async def _faults(world: "World", raw: web.BaseRequest, parts: list[str]) -> web
         case "POST", []:
             return _json(await _add_faults(world, raw), status=201)
         case "DELETE", []:
-            return _json({"removed": world.faults.remove()})
+            return _json({"removed": world.clear_faults()})
         case "DELETE", [text] if text.isdecimal():
             return _json({"removed": world.faults.remove(int(text))})
         case _:

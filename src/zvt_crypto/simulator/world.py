@@ -59,6 +59,11 @@ class World:
         self.rows.clear()
         return fault
 
+    def clear_faults(self) -> int:
+        """Remove all faults and what they remember; return how many there were."""
+        self.previous_pages.clear()
+        return self.faults.remove()
+
 
 def _moment(fault: Fault, name: str) -> int:
     value: Moment | None = fault.params.get(name)
