@@ -61,6 +61,12 @@ _COLUMNS: Final[Mapping[Kind, Mapping[str, str]]] = {
     },
     Kind.FUNDING: {"funding_time": "timestamp", "funding_rate": "funding_rate"},
 }
+# The order of files that say which instrument a row is of, should the header be missing.
+_ORDER: Final[Mapping[Kind, str]] = {
+    Kind.TRADES: "instrument_name,trade_id,side,price,size,created_time",
+    Kind.CANDLES: "instrument_name,open,high,low,close,vol,vol_ccy,vol_quote,open_time,confirm",
+    Kind.FUNDING: "instrument_name,funding_rate,funding_time",
+}
 _OUTSIDE: Final = "outside_window"
 _WHOLE: Final = frozenset({"timestamp", "trade_id"})
 _TEXT: Final = frozenset({"side"})
@@ -152,7 +158,7 @@ def read_parts(
     rejected: list[Rejected] = []
     frames: list[pl.DataFrame] = []
     for path in paths:
-        for piece in _pieces(path, kind):
+        for piece in _pieces(path, kind, instrument):
             frame = _read_piece(piece, kind, instrument, rejected)
             frames.append(_inside(frame, kind, covers, rejected))
     rows = pl.concat(frames) if frames else _no_rows(kind)
@@ -172,7 +178,7 @@ class _Piece(NamedTuple):
     names: list[str]
 
 
-def _pieces(path: Path, kind: Kind) -> Iterator[_Piece]:
+def _pieces(path: Path, kind: Kind, instrument: Instrument) -> Iterator[_Piece]:
     """Yield the text in pieces of whole lines, and the names of its columns."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -180,14 +186,17 @@ def _pieces(path: Path, kind: Kind) -> Iterator[_Piece]:
             if len(entries) != 1:
                 raise _malformed(kind, f"{len(entries)} CSV files in {path.name}")
             with archive.open(entries[0]) as file:
-                yield from _lines(file, kind)
+                yield from _lines(file, kind, instrument)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as e:
         raise _malformed(kind, f"{path.name}: {e}") from e
 
 
-def _lines(file: IO[bytes], kind: Kind) -> Iterator[_Piece]:
-    names = _header(file.readline(_MAX_HEADER_BYTES), kind)
-    rest = b""
+def _lines(file: IO[bytes], kind: Kind, instrument: Instrument) -> Iterator[_Piece]:
+    first = file.readline(_MAX_HEADER_BYTES)
+    if first.split(b",")[0].strip(b' "').decode("latin-1") == instrument.native:
+        names, rest = _header(_ORDER[kind].encode(), kind), first
+    else:
+        names, rest = _header(first, kind), b""
     while block := file.read(_PIECE_BYTES):
         end = block.rfind(b"\n") + 1
         if not end:

@@ -146,6 +146,12 @@ def test_old_files_have_a_header_in_two_languages_and_another_order(tmp_path: Pa
     assert part.table["size"].to_pylist() == [0.03]
 
 
+def test_a_missing_header_is_told_by_the_instrument_in_its_place(tmp_path: Path):
+    (part,) = read(tmp_path, zipped(trade_line(1, START_MS), trade_line(2, START_MS + 1)))
+
+    assert part.table["trade_id"].to_pylist() == ["1", "2"]
+
+
 def test_inverse_contracts_are_dollars_over_the_price(tmp_path: Path):
     line = trade_line(1, START_MS, native="BTC-USD-SWAP", size="5")
 
