@@ -4,21 +4,27 @@ import json
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 import pyarrow as pa
+from aiohttp import ClientSession
 from bybit_world import FakeClock, FakeGovernor
 
 from zvt_crypto.connectors.base import BaseCryptoConnector, Tools
 from zvt_crypto.connectors.spec import QuotaFact
 from zvt_crypto.core.column import times_of
-from zvt_crypto.net.clock import ServerClock
+from zvt_crypto.core.instrument import Instrument, InstrumentTable
+from zvt_crypto.core.ranges import Range
+from zvt_crypto.core.timestamp import format_us
+from zvt_crypto.net.clock import ServerClock, SystemClock
 from zvt_crypto.net.governor import Governor
 from zvt_crypto.net.governor_state import MemoryState
 from zvt_crypto.net.http import HttpClient, HttpReply
 from zvt_crypto.net.quota import Quota
 from zvt_crypto.net.retry import RetryPolicy
+from zvt_crypto.simulator.config import SimulatorConfig
+from zvt_crypto.simulator.server import Simulator
 
 C = TypeVar("C", bound=BaseCryptoConnector)
 
@@ -89,25 +95,65 @@ def make(
     return cls(tools)  # pyright: ignore[reportCallIssue] - subclasses know their spec
 
 
+class SimWorld(Generic[C]):
+    """A simulator in this process, a connector to it under its published limits, and the truth."""
+
+    def __init__(self, sim: Simulator, connector: C, client: ClientSession) -> None:
+        self.sim = sim
+        self.connector = connector
+        self._client = client
+        self._table: InstrumentTable | None = None
+
+    async def instrument(self, symbol: str) -> Instrument:
+        """Return an instrument by any of its names."""
+        if self._table is None:
+            listed = await self.connector.instruments()
+            self._table = InstrumentTable(self.connector.exchange, listed)
+        return self._table.resolve(symbol)
+
+    async def truth(self, kind: str, symbol: str, part: Range, **more: Any) -> list[dict[str, Any]]:
+        """Return what the market did."""
+        query = {
+            "exchange": self.connector.exchange,
+            "symbol": symbol,
+            "start": format_us(part.start),
+            "end": format_us(part.end),
+            **more,
+        }
+        async with self._client.get(f"{self.sim.url}/_truth/{kind}", params=query) as reply:
+            return await reply.json()
+
+    def fault(self, kind: str, **more: Any) -> None:
+        """Let something go wrong from now on."""
+        self.sim.world.add_fault({"kind": kind, **more})
+
+    @property
+    def stats(self) -> Mapping[str, Any]:
+        """Return what the simulator counted."""
+        return self.sim.world.venues[self.connector.exchange].stats.describe()
+
+
 @asynccontextmanager
-async def over_simulator(cls: type[C], url: str, scratch: Path) -> AsyncGenerator[C]:
-    """Run a connector against a simulator, under its own published limits."""
+async def sim_world(
+    cls: type[C], scratch: Path, trades_per_day: int = 2_000
+) -> AsyncGenerator[SimWorld[C]]:
+    """Run a connector against a simulator of its exchange."""
     spec = cls.SPEC  # pyright: ignore[reportAttributeAccessIssue] - every connector has one
-    async with HttpClient(spec.name) as http:
+    config = SimulatorConfig(seed=7, trades_per_day=trades_per_day, exchanges=(spec.name,))
+    async with Simulator(config) as sim, HttpClient(spec.name) as http, ClientSession() as client:
         tools = Tools(
             http=http,
             governors={
                 role: Governor(role, [_quota(fact) for fact in facts], MemoryState())
                 for role, facts in spec.quotas.items()
             },
-            clock=ServerClock(FakeClock()),
-            hosts=dict.fromkeys(spec.hosts, f"{url}/{spec.name}"),
+            clock=ServerClock(SystemClock()),
+            hosts=dict.fromkeys(spec.hosts, sim.venue_url(spec.name)),
             scratch=scratch,
-            retry=RetryPolicy(budget_s=20.0),
+            retry=RetryPolicy(budget_s=10.0, first_s=0.01),
         )
         connector = cls(tools)  # pyright: ignore[reportCallIssue] - subclasses know their spec
-        await connector.sync_clock()
-        yield connector
+        yield SimWorld(sim, connector, client)
 
 
 def _unsaid(path: str, query: dict[str, str]) -> Any:
