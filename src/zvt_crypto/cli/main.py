@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from zvt_crypto import __version__
 from zvt_crypto.cli import config, demo, ledger, load, query, sim, survey, sync
+from zvt_crypto.cli.bench import bench
 from zvt_crypto.core.errors import CryptoError, UsageError
 
 FAILED, USAGE, STOPPED = 1, 2, 130
@@ -38,6 +39,7 @@ app.command()(ledger.repair)
 app.command()(ledger.plan)
 app.command()(survey.status)
 app.command()(survey.instruments)
+app.add_typer(bench, name="bench")
 app.command()(sim.sim)
 app.add_typer(config.config, name="config")
 
@@ -74,8 +76,7 @@ def _run(arguments: list[str] | None) -> int:
     except typer.Exit as e:
         return e.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        sys.stderr.write("stopped; what was done is kept, the same command resumes\n")
-        return STOPPED
+        code = STOPPED
     except BrokenPipeError:
         # The reader of our output has left; what is buffered must not raise again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -86,6 +87,8 @@ def _run(arguments: list[str] | None) -> int:
         if explain is None:
             raise
         return _complain(UsageError(explain().rstrip(".")), USAGE)
+    if code == STOPPED:  # Typer makes the code of an interrupt, some versions of it an exception
+        sys.stderr.write("stopped; what was done is kept, the same command resumes\n")
     return code if isinstance(code, int) else 0
 
 
