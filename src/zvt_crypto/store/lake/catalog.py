@@ -4,12 +4,12 @@ It is the only thing that changes in place. A commit is one SQLite transaction, 
 (`synchronous=FULL`) before it counts; segments are synced before they are named here.
 """
 
+import contextlib
 import random
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +24,7 @@ NAME: Final = "catalog.sqlite"
 _APPLICATION_ID: Final = 0x5A565443
 # A backstop only: checkpoints are made beside the commits, which would else stall on them.
 _AUTOCHECKPOINT_PAGES: Final = 50_000
+_READ_BUSY_MS: Final = 30_000
 _FIRST_WAIT_S: Final = 0.0005
 _LONGEST_WAIT_S: Final = 0.02
 
@@ -125,13 +126,14 @@ class Catalog:
         """Return this thread's connection."""
         found: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if found is None:
-            found = _connect(self.path, read_only=self._read_only)
+            with translated(self.path):
+                found = _connect(self.path, read_only=self._read_only)
             self._local.connection = found
             with self._guard:
                 self._open.append(found)
         return found
 
-    @contextmanager
+    @contextlib.contextmanager
     def snapshot(self) -> Generator[sqlite3.Connection]:
         """Give a connection on which all reads see one state; never waits for a writer."""
         connection = self.connection()
@@ -142,7 +144,7 @@ class Catalog:
             finally:
                 connection.execute("ROLLBACK")
 
-    @contextmanager
+    @contextlib.contextmanager
     def write(self) -> Generator["Transaction"]:
         """Give the one writing transaction; it is durable when the block ends without error.
 
@@ -192,6 +194,14 @@ class Catalog:
         self._local = threading.local()
 
     def _begin(self, connection: sqlite3.Connection, began: float) -> None:
+        # SQLite's own waits grow to 100 ms at once; ours are short, and spread by chance.
+        connection.execute("PRAGMA busy_timeout=0")
+        try:
+            self._retry_begin(connection, began)
+        finally:
+            connection.execute(f"PRAGMA busy_timeout={_READ_BUSY_MS}")
+
+    def _retry_begin(self, connection: sqlite3.Connection, began: float) -> None:
         ceiling = _FIRST_WAIT_S
         while True:
             try:
@@ -237,7 +247,7 @@ class Transaction:
         return False
 
 
-@contextmanager
+@contextlib.contextmanager
 def translated(path: Path) -> Generator[None]:
     """Turn SQLite's errors into ours."""
     where = str(path.parent)
@@ -273,22 +283,9 @@ def ensure_schema(path: Path, *, create: bool, read_only: bool) -> None:
             f"there is no store at {path.parent}",
             remedy="Check the path, or load something into it first",
         )
-    connection = _connect(path, read_only=read_only)
     try:
-        application, version = _identity(connection)
-        if (application, version) == (0, 0) and not read_only and _is_blank(connection):
-            _create(connection)
-            application, version = _identity(connection)
-        if application != _APPLICATION_ID:
-            raise BadStore(
-                f"{path} is not the catalog of a zvt-crypto store",
-                remedy="Choose another folder for the store",
-            )
-        if version > FORMAT:
-            raise BadStore(
-                f"the store at {path.parent} has format {version}, newer than {FORMAT}",
-                remedy="Upgrade zvt-crypto: pip install --upgrade zvt-crypto",
-            )
+        with contextlib.closing(_connect(path, read_only=read_only)) as connection:
+            application, version = _made(connection, read_only=read_only)
     except sqlite3.DatabaseError as e:
         if getattr(e, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_NOTADB:
             raise BadStore(
@@ -297,35 +294,55 @@ def ensure_schema(path: Path, *, create: bool, read_only: bool) -> None:
             ) from e
         with translated(path):
             raise
-    finally:
-        connection.close()
+    if application != _APPLICATION_ID:
+        raise BadStore(
+            f"{path} is not the catalog of a zvt-crypto store",
+            remedy="Choose another folder for the store",
+        )
+    if version > FORMAT:
+        raise BadStore(
+            f"the store at {path.parent} has format {version}, newer than {FORMAT}",
+            remedy="Upgrade zvt-crypto: pip install --upgrade zvt-crypto",
+        )
 
 
 def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
-    with translated(path):
-        mode = "ro" if read_only else "rwc"
-        connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode={mode}",
-            uri=True,
-            timeout=0.0,
-            isolation_level=None,
-            # Only `close` touches a connection from another thread, when all threads are done.
-            check_same_thread=False,
-            cached_statements=256,
-        )
-        connection.execute("PRAGMA busy_timeout=0")
+    mode = "ro" if read_only else "rwc"
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}",
+        uri=True,
+        # Readers wait only where a log is recovered or a last connection closes: rarely.
+        timeout=_READ_BUSY_MS / 1_000,
+        isolation_level=None,
+        # Only `close` touches a connection from another thread, when all threads are done.
+        check_same_thread=False,
+        cached_statements=256,
+    )
+    try:
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA cache_size=-16000")
         connection.execute("PRAGMA temp_store=MEMORY")
         connection.execute(f"PRAGMA wal_autocheckpoint={_AUTOCHECKPOINT_PAGES}")
-        return connection
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _identity(connection: sqlite3.Connection) -> tuple[int, int]:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     return application, version
+
+
+def _made(connection: sqlite3.Connection, *, read_only: bool) -> tuple[int, int]:
+    """Return whose file it is and of which format; a blank one becomes ours."""
+    found = _identity(connection)
+    if found == (0, 0) and not read_only and _is_blank(connection):
+        _create(connection)
+        return _identity(connection)
+    return found
 
 
 def _is_blank(connection: sqlite3.Connection) -> bool:
@@ -335,7 +352,6 @@ def _is_blank(connection: sqlite3.Connection) -> bool:
 
 def _create(connection: sqlite3.Connection) -> None:
     # Two processes may open a new folder at the same moment: the second waits and finds it made.
-    connection.execute("PRAGMA busy_timeout=30000")
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("BEGIN IMMEDIATE")
     if _is_blank(connection):

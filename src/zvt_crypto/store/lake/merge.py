@@ -120,7 +120,7 @@ class Merger:
         for segment in live:
             table = self._sound(series.kind, segment)
             if table is None:
-                last = max(asked.end, segment.last_us + 1)
+                last = max(asked.end, series.cell_end(segment.last_us))
                 asked = Range(min(asked.start, segment.first_us), last)
             else:
                 kept.append((segment, table))

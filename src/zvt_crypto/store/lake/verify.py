@@ -71,10 +71,11 @@ class _Check:
         tallies.add(RowIndex.of(warm.select(SCHEMAS[kind].names)))
         for segment in segments:
             table = self._read(segment)
-            if table is None:
+            index = None if table is None else RowIndex.of(table.select(SCHEMAS[kind].names))
+            if table is None or index is None or not self._is_sound(segment, table, index):
+                tallies.add_lost(segment)
+                total += segment.rows
                 continue
-            index = RowIndex.of(table.select(SCHEMAS[kind].names))
-            self._check_segment(segment, table, index)
             self._check_apart(segment, table, warm)
             tallies.add(index)
             total += table.num_rows
@@ -88,11 +89,14 @@ class _Check:
     def _fault(self, where: Range, detail: str) -> None:
         self.faults.append(Fault(self._series, where.start, where.end, detail))
 
+    def _where(self, segment: Segment) -> Range:
+        return Range(segment.first_us, self._series.cell_end(segment.last_us))
+
     def _read(self, segment: Segment) -> pa.Table | None:
         try:
             return self._files.read(self._series.kind, segment)
         except (OSError, pa.ArrowException) as e:
-            where = Range(segment.first_us, segment.last_us + 1)
+            where = self._where(segment)
             self._fault(where, f"segment {segment.path} cannot be read: {e}")
             return None
 
@@ -102,16 +106,18 @@ class _Check:
                 where = Range(after.first_us, before.last_us + 1)
                 self._fault(where, f"segments {before.path} and {after.path} overlap")
 
-    def _check_segment(self, segment: Segment, table: pa.Table, index: RowIndex) -> None:
-        where = Range(segment.first_us, segment.last_us + 1)
+    def _is_sound(self, segment: Segment, table: pa.Table, index: RowIndex) -> bool:
+        where = self._where(segment)
         rows, digest = index.between(0, table.num_rows)
         if (rows, digest) != (segment.rows, segment.digest):
             self._fault(where, f"segment {segment.path} is not what the manifest says")
+            return False
         group = np.zeros(table.num_rows, dtype=np.int64)
         if arrange(self._series.kind, table, group)[0] is not table:
             self._fault(where, f"segment {segment.path} is unsorted or repeats a key")
-        elif rows and Range(int(index.times[0]), int(index.times[-1]) + 1) != where:
+        elif rows and index.times[[0, -1]].tolist() != [segment.first_us, segment.last_us]:
             self._fault(where, f"segment {segment.path} has other bounds")
+        return True
 
     def _check_apart(self, segment: Segment, table: pa.Table, warm: pa.Table) -> None:
         """Check that no key lies both in a segment and among the hot rows."""
@@ -126,7 +132,7 @@ class _Check:
             warm.slice(first, last - first).select(names), names, join_type="inner"
         )
         if both.num_rows:
-            where = Range(segment.first_us, segment.last_us + 1)
+            where = self._where(segment)
             self._fault(where, f"{both.num_rows} rows are in {segment.path} and hot as well")
 
     def _check_ledger(self, ledger: Sequence[Coverage], tallies: "_Tallies") -> None:
@@ -175,6 +181,17 @@ class _Tallies:
         self._rows += rows
         self._low += low
         self._high += high
+
+    def add_lost(self, segment: Segment) -> None:
+        """Count a damaged segment as whole, where it lies inside one entry.
+
+        Its damage is a fault of its own. An entry of many months is only at fault too if
+        something else is wrong with it, or if what of the segment lies inside is unknown.
+        """
+        inside = (self._starts <= segment.first_us) & (segment.last_us < self._ends)
+        self._rows[inside] += segment.rows
+        self._low[inside] += np.uint64(segment.digest.low)
+        self._high[inside] += np.uint64(segment.digest.high)
 
     def of(self, number: int) -> tuple[int, Digest]:
         rows = int(self._rows[number])
