@@ -20,6 +20,7 @@ from zvt_crypto.core.ranges import Range, subtract, union
 from zvt_crypto.core.series import Kind, Series
 from zvt_crypto.core.timestamp import format_us
 from zvt_crypto.ports.store import Store
+from zvt_crypto.services.loader.strategy import cut
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -46,9 +47,9 @@ class Truth:
     def within(self, part: Range) -> "Truth":
         """Return the rows inside `part`."""
         first, stop = np.searchsorted(self.times, [part.start, part.end])
-        cut = slice(int(first), int(stop))
-        values = {name: column[cut] for name, column in self.values.items()}
-        return Truth(self.times[cut], values, self.sides[cut])
+        held = slice(int(first), int(stop))
+        values = {name: column[held] for name, column in self.values.items()}
+        return Truth(self.times[held], values, self.sides[held])
 
 
 def truth_of(sim: Sim, series: Series, asked: Range) -> Truth:
@@ -107,7 +108,7 @@ async def check_honest(
         part = entry.range
         true = truth.within(part)
         if entry.verdict is Verdict.OBSERVED:
-            mine = await store.read(series, part)
+            mine = cut(rows, part)
             assert mine.num_rows == entry.rows, (series, entry)
             _check_rows(mine, true, series, part, whole=True)
         elif entry.verdict is not Verdict.MISSING:
@@ -181,10 +182,14 @@ def _rounded(
 
 
 def _clean(times: Ints, series: Series) -> Ints:
-    """Return times as they compare: those of funding without the drift of its stamp."""
-    if series.kind is not Kind.FUNDING:
-        return times
-    return times - times % (2 * _FUNDING_DRIFT_US)
+    """Return times as they compare: not every exchange stamps all digits."""
+    match series.kind:
+        case Kind.TRADES:
+            return times - times % 1_000
+        case Kind.FUNDING:
+            return times - times % (2 * _FUNDING_DRIFT_US)
+        case _:
+            return times
 
 
 def _floats(column: object) -> Floats:

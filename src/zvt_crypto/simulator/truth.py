@@ -56,10 +56,10 @@ async def _route(world: "World", raw: web.BaseRequest, path: str) -> web.Respons
     if parts[0] == "_faults":
         return await _faults(world, raw, parts[1:])
     match raw.method, parts:
-        case "GET", ["_stats"]:
-            return _json({name: venue.stats.describe() for name, venue in world.venues.items()})
-        case "GET", ["_requests"]:
-            return _json({n: venue.stats.requests_asked() for n, venue in world.venues.items()})
+        case "GET", ["_stats" | "_requests" as wanted]:
+            every = {name: venue.stats for name, venue in world.venues.items()}
+            told = Stats.describe if wanted == "_stats" else Stats.requests_asked
+            return _json({name: told(stats) for name, stats in every.items()})
         case "POST", ["_stats", "reset"]:
             for venue in world.venues.values():
                 venue.stats = Stats()
