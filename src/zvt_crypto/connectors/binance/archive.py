@@ -1,7 +1,7 @@
 """From the address of a bulk file to checked tables.
 
 A file is downloaded to the scratch folder, compared with its `.CHECKSUM`, inflated and parsed in
-threads, a block ahead of each other, and handed on in parts of about a million rows at most.
+threads, a block ahead of each other, and handed on in parts of some hundred thousand rows.
 """
 
 import asyncio
@@ -10,9 +10,10 @@ import logging
 import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -60,6 +61,9 @@ class ArchiveReader:
     def __init__(self, tools: Tools, stats: ConnectorStats) -> None:
         self._tools = tools
         self._stats = stats
+        # One thread inflates and one parses, for all files at once: memory grows with threads,
+        # as allocators keep a pool for each.
+        self._threads = ThreadPoolExecutor(2, "binance-archive")
 
     async def fetch(self, file: ArchiveFile, interval: Interval | None) -> AsyncIterator[Fetched]:
         """Yield a file in parts whose `asked` ranges tile what it covers.
@@ -76,7 +80,7 @@ class ArchiveReader:
         try:
             requests, is_checked = await self._download(file, path)
             if not is_checked:
-                await asyncio.to_thread(check_zip, path)
+                await self._aside(check_zip, path)
             size = (await asyncio.to_thread(path.stat)).st_size
             try:
                 async for part in self._parts(file, interval, path):
@@ -99,18 +103,18 @@ class ArchiveReader:
         cutter = PartCutter(file.kind, file.covers, self._finish(file, interval), **limits)
         blocks = read_blocks(path)
         # The next block is inflated while this one is parsed: both leave the interpreter's lock.
-        ahead = asyncio.create_task(asyncio.to_thread(next, blocks, None))
+        ahead = asyncio.ensure_future(self._aside(next, blocks, None))
         try:
             while (block := await asyncio.shield(ahead)) is not None:
-                ahead = asyncio.create_task(asyncio.to_thread(next, blocks, None))
-                for part in await asyncio.to_thread(_parse_and_cut, parse, cutter, block):
+                ahead = asyncio.ensure_future(self._aside(next, blocks, None))
+                for part in await self._aside(_parse_and_cut, parse, cutter, block):
                     yield part
         finally:
             # A thread cannot be interrupted: it ends its block before the file is closed.
             await asyncio.wait([ahead])
             ahead.exception()
             blocks.close()
-        for part in await asyncio.to_thread(lambda: list(cutter.end())):
+        for part in await self._aside(list[Fetched], cutter.end()):
             yield part
 
     def _finish(self, file: ArchiveFile, interval: Interval | None) -> Callable[[Page], Fetched]:
@@ -125,6 +129,11 @@ class ArchiveReader:
             case _:
                 raise ValueError(f"{file.name} holds {file.kind}, which we do not read")
 
+    async def _aside(self, call: Callable[..., T], *args: Any) -> T:
+        """Return what `call` returns in one of our threads."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, call, *args)
+
     # -- downloading -----------------------------------------------------------------------------
 
     async def _download(self, file: ArchiveFile, path: Path) -> tuple[int, bool]:
@@ -134,7 +143,7 @@ class ArchiveReader:
             expected = await self._retrying(lambda: self._get_checksum(file))
             if expected is None:
                 return 2 * tried, False
-            if await asyncio.to_thread(_sha256, path) == expected:
+            if await self._aside(_sha256, path) == expected:
                 return 2 * tried, True
             log.warning("archive_checksum_differs", extra={"exchange": NAME, "file": file.name})
         raise ChecksumMismatch(NAME, file.name)

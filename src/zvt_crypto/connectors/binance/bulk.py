@@ -151,9 +151,10 @@ def _read(
 
 
 def _flags(column: pl.Series) -> npt.NDArray[np.bool_] | None:
-    words = column.str.to_lowercase()
-    yes = words == "true"
-    return yes.to_numpy() if bool((yes | (words == "false")).all()) else None
+    # Comparing four times is several times faster than lower-casing once.
+    yes = (column == "True") | (column == "true")
+    no = (column == "False") | (column == "false")
+    return yes.to_numpy() if bool((yes | no).all()) else None
 
 
 def _is_sane(values: npt.NDArray[Any]) -> bool:

@@ -13,10 +13,10 @@ from zvt_crypto.core.schema import empty_table
 from zvt_crypto.core.series import Kind
 from zvt_crypto.ports.connector import Fetched, Rejected
 
-PART_ROWS: Final = 1_000_000
+PART_ROWS: Final = 250_000
 """Most rows of a part, unless more bear one time."""
 
-_HELD_BACK: Final = 250_000
+_HELD_BACK: Final = 50_000
 
 
 class Disorder(Exception):
@@ -26,7 +26,7 @@ class Disorder(Exception):
 class PartCutter:
     """Takes blocks in the order of the file and gives parts in the order of time.
 
-    A quarter of a million rows are held back, so that rows which are late by less than that still
+    Fifty thousand rows are held back, so that rows which are late by less than that still
     find their place. `finish` makes a `Fetched` of a page: it sorts and drops repeats.
     """
 

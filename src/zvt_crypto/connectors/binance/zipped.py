@@ -10,8 +10,8 @@ from isal import isal_zlib
 from zvt_crypto.connectors.binance.spec import NAME
 from zvt_crypto.core.errors import MalformedPayload
 
-# A block of this size takes some milliseconds to parse, enough to outweigh the call.
-BLOCK_BYTES: Final = 8 << 20
+# A block of this size takes some milliseconds to parse, enough to outweigh the calls.
+BLOCK_BYTES: Final = 2 << 20
 _READ_BYTES: Final = 1 << 20
 _RAW_DEFLATE: Final = -15
 _LOCAL_HEADER: Final = 30

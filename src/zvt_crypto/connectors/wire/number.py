@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from decimal import Decimal
 from math import isfinite
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +40,10 @@ def number(text: str, name: str) -> float:
 
 def all_whole(values: Floats) -> bool:
     """Return whether all are integers that float64 holds exactly."""
-    return bool((np.floor(values) == values).all() and (np.abs(values) < _EXACT_INT).all())
+    if len(values) == 0:
+        return True
+    bounded = float(values.min()) > -_EXACT_INT and float(values.max()) < _EXACT_INT
+    return bounded and bool((values.astype(np.int64) == values).all())
 
 
 def count_precision_loss(values: Floats, texts: Sequence[str | None]) -> int:
@@ -65,7 +68,7 @@ def count_precision_loss(values: Floats, texts: Sequence[str | None]) -> int:
     return count + sum(map(is_lost, odd))
 
 
-def suspects(values: Floats, lengths: Ints) -> npt.NDArray[np.bool_]:
+def suspects(values: Floats, lengths: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.bool_]:
     """Mark numbers, written without exponent, whose last digit may be lost in float64.
 
     Two decimals of one spacing cannot share a float64 whose own spacing is smaller, so such a

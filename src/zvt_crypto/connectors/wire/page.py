@@ -135,7 +135,8 @@ def _table(
     schema = SCHEMAS[kind]
     if order is not None:
         times = times[order]
-    low, high = np.searchsorted(times, [window.start, max(window.start, window.end)])
+    low, high = np.searchsorted(times, [window.start, max(window.start, window.end)]).tolist()
+    is_whole = (low, high) == (0, len(times))
     arrays: list[pa.Array] = []
     for column in schema:
         values = times if column.name == "timestamp" else columns.get(column.name)
@@ -145,17 +146,25 @@ def _table(
         array = _array(values, column)
         if order is not None and column.name != "timestamp":
             array = array.take(pa.array(order))
-        arrays.append(array[low:high])
+        arrays.append(array if is_whole else array[low:high])
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
 def _array(values: Any, column: pa.Field) -> pa.Array:
     if isinstance(values, pa.Array):
         return values
-    if isinstance(values, np.ndarray) and values.dtype == np.float64:
-        array = pa.array(values, from_pandas=column.nullable)
-        return array if column.type == pa.float64() else array.cast(column.type)
-    return pa.array(values, column.type)
+    if not isinstance(values, np.ndarray) or values.dtype not in (np.float64, np.int64):
+        return pa.array(values, column.type)
+    if values.dtype == np.float64:
+        if column.nullable and np.isnan(values).any():
+            return pa.array(values, from_pandas=True).cast(column.type)
+        if column.type == pa.int64():
+            values = values.astype(np.int64)
+    elif column.type == pa.float64():
+        values = values.astype(np.float64)
+    # Several times faster than pa.array, which looks at every value first.
+    buffer = pa.py_buffer(np.ascontiguousarray(values))
+    return pa.Array.from_buffers(column.type, len(values), [None, buffer])
 
 
 def _fetched(asked: Range, table: pa.Table, page: Page, requests: int, body_bytes: int) -> Fetched:

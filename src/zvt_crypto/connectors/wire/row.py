@@ -7,7 +7,8 @@ anything else is decoded strictly, where a bad cell costs its row and a bad shap
 """
 
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from functools import lru_cache
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 import numpy as np
@@ -18,7 +19,6 @@ from zvt_crypto.connectors.wire.number import (
     SAFE_DIGITS,
     WHOLE,
     Floats,
-    Ints,
     all_whole,
     is_lost,
     number,
@@ -26,6 +26,8 @@ from zvt_crypto.connectors.wire.number import (
 )
 from zvt_crypto.connectors.wire.page import UNDECODABLE, Page, cut, reject
 from zvt_crypto.core.errors import MalformedPayload
+
+Positions: TypeAlias = npt.NDArray[np.int32]
 
 _decode_cells: Final = msgspec.json.Decoder(list[list[msgspec.Raw]]).decode
 
@@ -56,8 +58,8 @@ class _Shape(NamedTuple):
     """Where the tokens of a row stand, learned from its first one; one entry per column."""
 
     wanted: npt.NDArray[np.bool_]
-    lead: Ints
-    trail: Ints
+    lead: Positions
+    trail: Positions
     before: npt.NDArray[np.uint8]
     after: npt.NDArray[np.uint8]
 
@@ -65,8 +67,8 @@ class _Shape(NamedTuple):
 class _Tokens(NamedTuple):
     """First and last position of every cell, row by row."""
 
-    starts: Ints
-    ends: Ints
+    starts: Positions
+    ends: Positions
     wanted: npt.NDArray[np.bool_]
 
 
@@ -80,8 +82,8 @@ def _shape(first: bytes, names: Sequence[str | None]) -> _Shape | None:
     after = [b'"' if q else b"]" if i == width - 1 else b"," for i, q in enumerate(quoted)]
     return _Shape(
         np.array([i < len(names) and names[i] is not None for i in range(width)]),
-        np.array([1 + q + (i == 0) for i, q in enumerate(quoted)]),
-        np.array([q + (i == width - 1) for i, q in enumerate(quoted)]),
+        np.array([1 + q + (i == 0) for i, q in enumerate(quoted)], np.int32),
+        np.array([q + (i == width - 1) for i, q in enumerate(quoted)], np.int32),
         np.frombuffer(b"".join(before), np.uint8),
         np.frombuffer(b"".join(after), np.uint8),
     )
@@ -115,7 +117,7 @@ def _find_tokens(body: bytes, names: Sequence[str | None]) -> _Tokens | None:
     if rest or brackets != (rows + 1, rows + 1):
         return None
     # The outer brackets play the part of the comma before the first and after the last row.
-    bounds = np.empty(len(commas) + 2, np.int64)
+    bounds = np.empty(len(commas) + 2, np.int32)
     bounds[0], bounds[1:-1], bounds[-1] = 0, commas, len(body) - 1
     starts = bounds[:-1].reshape(rows, width) + shape.lead
     ends = bounds[1:].reshape(rows, width) - shape.trail
@@ -138,11 +140,9 @@ def _read_tokens(body: bytes, tokens: _Tokens) -> Floats | None:
     # Arrow sees a string per wanted cell, and a null per other cell and per stretch between two
     # cells, which it does not read: nothing is copied.
     slots = offsets.size - 1
-    valid = np.zeros((rows, width, 2), bool)
-    valid[:, :, 0] = tokens.wanted
-    bits = np.packbits(valid, bitorder="little")
+    valid = _validity(rows, tokens.wanted.tobytes())
     texts = pa.Array.from_buffers(
-        pa.string(), slots, [pa.py_buffer(bits), pa.py_buffer(offsets), pa.py_buffer(body)]
+        pa.string(), slots, [valid, pa.py_buffer(offsets), pa.py_buffer(body)]
     )
     try:
         numbers = texts.cast(pa.float64())
@@ -154,6 +154,14 @@ def _read_tokens(body: bytes, tokens: _Tokens) -> Floats | None:
     for out, cell in zip(values, cells.tolist(), strict=True):
         out[:] = slot_values[2 * cell :: 2 * width]
     return values if np.isfinite(values).all() else None
+
+
+@lru_cache(maxsize=64)
+def _validity(rows: int, wanted: bytes) -> pa.Buffer:
+    """Return the bits that tell wanted cells from all else; pages mostly have the same size."""
+    valid = np.zeros((rows, len(wanted), 2), bool)
+    valid[:, :, 0] = np.frombuffer(wanted, bool)
+    return pa.py_buffer(np.packbits(valid, bitorder="little"))
 
 
 def _count_lost(body: bytes, tokens: _Tokens, values: Floats) -> int:
