@@ -4,6 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Tests share their cores with each other: how long one example takes says nothing.
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
 
 _SHARED = Path(
     os.environ.get("ZVTC_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")

@@ -94,6 +94,9 @@ class ExchangeSettings(_Group):
     budget: float = Field(
         default=0.97, gt=0, le=1, description="Share of the published rate limit in use"
     )
+    limit_factor: float = Field(
+        default=1.0, gt=0, description="Multiplies the published limits, if others were granted"
+    )
     concurrency: int = Field(default=8, ge=1, le=256, description="Requests in flight at once")
 
 

@@ -17,7 +17,7 @@ from zvt_crypto.core.series import Kind, candle_series
 from zvt_crypto.services.loader import LoadRequest
 from zvt_crypto.settings import load_settings
 
-EXCHANGES = ("binance", "okx", "bybit")
+EXCHANGES = ("binance", "okx", "bybit", "coinbase")
 NEVER_NATIVE = {("coinbase", Interval.W1), ("coinbase", Interval.MON1)}
 
 
@@ -50,8 +50,15 @@ def sim(files: dict[str, CandleFile]) -> Iterator[Sim]:
 
 @pytest.fixture
 async def platform(sim: Sim, tmp_path: Path) -> AsyncIterator[Platform]:
+    # The simulator sets no limits here, so the published ones only cost time.
+    unlimited = {f"exchanges.{name}.limit_factor": 100.0 for name in EXCHANGES}
     settings = load_settings(
-        {"store": str(tmp_path / "lake"), "sim": sim.url, "state_dir": str(tmp_path / "state")}
+        {
+            "store": str(tmp_path / "lake"),
+            "sim": sim.url,
+            "state_dir": str(tmp_path / "state"),
+            **unlimited,
+        }
     ).settings
     async with Platform(settings) as opened:
         yield opened

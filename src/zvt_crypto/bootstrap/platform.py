@@ -103,7 +103,7 @@ class Connectors(Mapping[str, BaseCryptoConnector]):
             self._states.append(state)
             made[role] = Governor(
                 key,
-                [_quota(fact, mine.budget) for fact in spec.quotas.get(role, ())],
+                [_quota(fact, mine) for fact in spec.quotas.get(role, ())],
                 state,
                 share=mine.budget,
                 clock=self._clock,
@@ -112,8 +112,14 @@ class Connectors(Mapping[str, BaseCryptoConnector]):
         return made
 
 
-def _quota(fact: QuotaFact, budget: float) -> Quota:
-    return Quota(fact.name, fact.amount, fact.per_s, kind=fact.style, share=min(fact.share, budget))
+def _quota(fact: QuotaFact, mine: ExchangeSettings) -> Quota:
+    return Quota(
+        fact.name,
+        fact.amount * mine.limit_factor,
+        fact.per_s,
+        kind=fact.style,
+        share=min(fact.share, mine.budget),
+    )
 
 
 def hosts_of(spec: ExchangeSpec, mine: ExchangeSettings, sim: str | None) -> dict[str, str]:

@@ -18,6 +18,7 @@ from zvt_crypto.connectors.wire import (
     struct_columns,
     trade_page,
 )
+from zvt_crypto.connectors.wire.row import fast_rows
 from zvt_crypto.core.errors import MalformedPayload
 from zvt_crypto.core.instrument import Instrument
 from zvt_crypto.core.interval import Interval
@@ -32,11 +33,11 @@ from zvt_crypto.ports.connector import Fetched
 # In the order Coinbase writes the keys, and our names for them.
 _KEYS: Final = [b"start", b"low", b"high", b"open", b"close", b"volume"]
 _NAMES: Final = ("timestamp", "low", "high", "open", "close", "volume")
-_SEPARATORS: Final = [b","] * (len(_KEYS) - 1) + [b"},{"]
-# A key and its value lie between four quotes.
-_PARTS: Final = 4
-# Decimals of so many characters survive float64; longer ones are looked at one by one.
-_SAFE_CHARS: Final = 15
+# What is left of a candle without its numbers, and how to leave nothing but its numbers.
+_SHAPE: Final = b"{" + b",".join(b'"%b":""' % key for key in _KEYS) + b"}"
+_DIGITS: Final = b"0123456789.-"
+_WORDS: Final = b'abcdefghijklmnopqrstuvwxyz":'
+_TO_ROWS: Final = bytes.maketrans(b"{}", b"[]")
 
 # Public trades carry the MAKER's side (official for the stream; for REST by a recorded reply
 # whose prints at the best ask say SELL). Ours is the taker's.
@@ -139,29 +140,17 @@ def _strict_candles(raw: bytes) -> Page:
 def _fast_candles(raw: bytes) -> Page | None:
     """Return the columns if the page has the one shape Coinbase sends, else None.
 
-    One cut at the quotes instead of an object per candle: a third of the time.
+    Without its digits such a page is the same few words over and over, which proves its shape;
+    without its words it is a page of rows. A quarter of the time of an object per candle.
     """
-    parts = raw.split(b'"')
-    rows, rest = divmod(len(parts) - 1, _PARTS * len(_KEYS))
-    if rest or not rows or parts[0] != b"[{" or parts[-1] != b"}]":
+    first = raw[: raw.find(b"}")].split(b'"')[1::4]
+    if first != _KEYS:
         return None
-    parts[-1] = _SEPARATORS[-1]
-    is_regular = (
-        parts[1::_PARTS] == _KEYS * rows
-        and parts[2::_PARTS].count(b":") == rows * len(_KEYS)
-        and parts[_PARTS::_PARTS] == _SEPARATORS * rows
-    )
-    texts = parts[3::_PARTS]
-    if not is_regular or max(map(len, texts)) > _SAFE_CHARS:
+    shape = raw.translate(None, _DIGITS)
+    rows = len(shape) // (len(_SHAPE) + 1)
+    if shape != b"[" + b",".join([_SHAPE] * rows) + b"]":
         return None
-    try:
-        column = pa.array(texts, pa.binary()).cast(pa.string()).cast(pa.float64())
-    except pa.ArrowInvalid:
-        return None
-    values = column.to_numpy(zero_copy_only=False).reshape(rows, len(_KEYS)).T
-    if not np.isfinite(values).all() or (np.floor(values[0]) != values[0]).any():
-        return None
-    return Page(dict(zip(_NAMES, values, strict=True)))
+    return fast_rows(raw.translate(_TO_ROWS, _WORDS), _NAMES)
 
 
 def parse_trades(body: bytes, instrument: Instrument) -> TradePage:

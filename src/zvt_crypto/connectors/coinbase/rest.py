@@ -117,7 +117,7 @@ class CoinbaseConnector(BaseCryptoConnector):
     async def first_candle(self, instrument: Instrument, interval: Interval) -> int | None:
         """Return a lower bound of the first open ever, None if there is no candle.
 
-        Days are walked from 2015 on, 300 a page: what comes before a listing answers with
+        Days are walked from 2010 on, 300 a page: what comes before a listing answers with
         nothing. Then the first day is looked at by the hour.
         """
         now_us = self.clock.now_us()

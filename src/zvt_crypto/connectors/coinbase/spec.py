@@ -16,8 +16,9 @@ REST: Final = "rest"
 NO_CACHE: Final = {"Cache-Control": "no-cache"}
 """Public replies are cached for a second; this asks for a fresh one (REST API Overview)."""
 
-FIRST_CANDLE_US: Final = 1_420_070_400_000_000
-"""2015-01-01: before the first candle of any product (BTC-USD begins in the summer of 2015)."""
+FIRST_CANDLE_US: Final = 1_262_304_000_000_000
+"""2010-01-01: before any market. Where the search begins must not depend on when the exchange is
+believed to have opened: what lies before the first candle is entered as proven empty."""
 
 MOVED_SUFFIX: Final = "-PERP-INTX"
 MOVED_REASON: Final = (

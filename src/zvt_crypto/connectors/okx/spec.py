@@ -22,8 +22,8 @@ _THREE_MONTHS_S: Final = 89 * 86_400
 # calls were 0.2 s late on the way then does not meet the next one in the exchange's two seconds.
 _PER_S: Final = 2.2
 
-FIRST_CANDLE_US: Final = 1_356_998_400_000_000
-"""2013-01-01: before the first candle of any pair (BTC-USDT begins in October 2017)."""
+FIRST_CANDLE_US: Final = 1_262_304_000_000_000
+"""2010-01-01: before the first candle of any pair (BTC-USDT begins in October 2017)."""
 
 RECENT_BARS: Final = 1_440
 """How many of the newest bars `market/candles` holds; asked for older ones it answers nothing."""

@@ -296,7 +296,7 @@ async def test_a_product_that_never_traded_has_no_first_candle(
     http.answer = lambda _path, _query: {"candles": []}
 
     assert await connector.first_candle(SPOT, Interval.M1) is None
-    assert len(http.asked) < 20
+    assert len(http.asked) < 25
 
 
 async def test_a_product_of_today_begins_with_its_running_candle(
