@@ -141,7 +141,7 @@ def _fast_candles(raw: bytes) -> Page | None:
     """Return the columns if the page has the one shape Coinbase sends, else None.
 
     Without its digits such a page is the same few words over and over, which proves its shape;
-    without its words it is a page of rows. A quarter of the time of an object per candle.
+    without its words it is a page of rows. A third of the time of an object per candle.
     """
     first = raw[: raw.find(b"}")].split(b'"')[1::4]
     if first != _KEYS:

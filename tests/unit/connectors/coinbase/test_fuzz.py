@@ -117,3 +117,28 @@ def test_a_bad_cell_costs_its_row_and_nothing_else(places: list[int]):
     bad = {place % 30 for place in places}
     assert len(fetched.rejected) == len(bad)
     assert fetched.table.num_rows == 30 - len(bad)
+
+
+NUMBERS = st.decimals(0, 10**9, places=8).map(lambda value: f"{value:f}")
+
+
+@settings(deadline=None)
+@given(
+    rows=st.lists(
+        st.fixed_dictionaries(dict.fromkeys(("low", "high", "open", "close", "volume"), NUMBERS)),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_the_fast_way_and_the_careful_way_read_the_same(rows: list[dict[str, str]]):
+    page = [{"start": str(T0_S + i * 60), **row} for i, row in enumerate(rows)]
+    read = partial(
+        parse.parse_candles, instrument=PERP, interval=Interval.M1, window=EVER, now_us=EVER.end
+    )
+
+    fast = read(as_bytes({"candles": page}))
+    careful = read(as_bytes({"candles": [{**row, "more": 1} for row in page]}))
+
+    assert fast.table.equals(careful.table)
+    assert fast.precision_loss == careful.precision_loss
+    assert fast.table.num_rows == len(rows)
