@@ -12,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 .PHONY: help setup demo test fmt lint types arch unit contract integration e2e bench campaign check constraints clean
 
 help: ## list the verbs
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## create .venv with zvtc in it
 
@@ -35,7 +35,7 @@ fmt: setup ## format and fix what can be fixed
 lint: setup ## ruff, all rules
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet .
 
-types: setup ## pyright strict; fetches its own program at the first run
+types: setup ## pyright, strict; its node comes as a wheel
 	@$(BIN)/pyright
 
 arch: setup ## who may import whom
@@ -69,4 +69,4 @@ constraints: ## renew constraints.txt from the ranges in pyproject.toml
 	@wc -l constraints.txt
 
 clean: ## remove what was built; stores stay
-	@rm -rf .venv .pytest_cache .ruff_cache .import_linter_cache build dist src/*.egg-info
+	@rm -rf .venv .venv-constraints .hypothesis .pytest_cache .ruff_cache .import_linter_cache build dist src/*.egg-info
