@@ -19,6 +19,7 @@ from zvt_crypto.services.loader import CryptoDataLoader, LoadReport, SeriesProgr
 
 _REFRESH_S: Final = 0.2
 _BAR_CELLS: Final = 60
+_PIPE_WIDTH: Final = 240
 # One sign and colour per verdict, worst first: a cell shows the worst verdict inside it.
 _SIGNS: Final = {
     Verdict.MISSING: ("░", "red"),
@@ -35,8 +36,9 @@ def err() -> Console:
 
 
 def out() -> Console:
-    """Return the console for results: standard output."""
-    return Console(highlight=False, soft_wrap=True)
+    """Return the console for results: standard output, and wide where no terminal limits it."""
+    width = None if sys.stdout.isatty() else _PIPE_WIDTH
+    return Console(highlight=False, soft_wrap=True, width=width)
 
 
 def print_json(value: object) -> None:
