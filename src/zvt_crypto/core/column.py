@@ -23,7 +23,10 @@ def as_array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
 
 def times_of(table: pa.Table, name: str = "timestamp") -> Ints:
     """Return a time column in microseconds; a null becomes the smallest number."""
-    column = as_array(table.column(name)).cast(pa.int64())
+    column = as_array(table.column(name))
+    # The same 64 bits under another name; a cast walks and copies them.
+    is_wide = pa.types.is_timestamp(column.type)
+    column = column.view(pa.int64()) if is_wide else column.cast(pa.int64())
     if column.null_count:
         column = column.fill_null(np.iinfo(np.int64).min)
     return column.to_numpy(zero_copy_only=False)

@@ -32,6 +32,8 @@ def candle_holes(times_us: Ints, interval: Interval, window: Range) -> list[Rang
     if count == 0:
         return []
     first = interval.ceil(window.start)
+    if _is_whole(times_us, first, count, interval.width_us):
+        return []
     inside = times_us[(times_us >= first) & (times_us < window.end)]
     width = interval.width_us
     if width is None:
@@ -49,6 +51,16 @@ def candle_holes(times_us: Ints, interval: Interval, window: Range) -> list[Rang
         Range(interval.shift(first, int(edges[at]) + 1), interval.shift(first, int(edges[at + 1])))
         for at in jumps
     ]
+
+
+def _is_whole(times_us: Ints, first: int, count: int, width: int | None) -> bool:
+    """Return whether the times are every open from `first` on: the usual page, seen at once."""
+    return (
+        width is not None
+        and len(times_us) == count
+        and int(times_us[0]) == first
+        and bool((times_us[1:] - times_us[:-1] == width).all())
+    )
 
 
 def id_breaks(ids: Ints, times_us: Ints, steps: Ints | None = None) -> list[IdBreak]:

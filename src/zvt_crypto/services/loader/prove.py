@@ -67,8 +67,9 @@ async def prove(strategy: Strategy, window: Range, first: Answer) -> Proven:
         if not progressed and len(groups) == len(open_) and asks >= _MAX_ASKS // 2:
             break
     done = [s.range for s in confirmed]
-    bad = _bad_slots(strategy, result)
-    for suspect in strategy.suspects(result.table, window):
+    suspects = strategy.suspects(result.table, window)
+    bad = _bad_slots(strategy, result) if suspects else []
+    for suspect in suspects:
         proven = not subtract([suspect.range], done)
         if not proven:
             result.missing.extend(subtract([suspect.range], done))
