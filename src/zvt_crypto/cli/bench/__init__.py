@@ -4,9 +4,7 @@ from typing import Annotated
 
 import typer
 
-from zvt_crypto.cli.bench import archive as archives
-from zvt_crypto.cli.bench import history as histories
-from zvt_crypto.cli.bench import store as stores
+from zvt_crypto.cli.bench import archive, history, store
 from zvt_crypto.cli.bench.measure import publish
 from zvt_crypto.cli.flags import JsonFlag
 
@@ -27,8 +25,8 @@ QuickFlag = Annotated[bool, typer.Option("--quick", help="Seconds instead of min
 _REPEATS, _QUICK_REPEATS = 5, 2
 
 
-@bench.command()
-def history(
+@bench.command("history")
+def bench_history(
     *,
     rows: RowsFlag = None,
     repeats: RepeatsFlag = None,
@@ -40,7 +38,7 @@ def history(
     json: JsonFlag = False,
 ) -> None:
     """REST pages to a frame and to a proven store, beside ccxt; 300,000 1m candles."""
-    settings, figures = histories.measure(
+    settings, figures = history.measure(
         rows or (20_000 if quick else 300_000),
         _repeats(repeats, is_quick=quick),
         is_quick=quick,
@@ -49,8 +47,8 @@ def history(
     publish("history", settings, figures, as_json=json)
 
 
-@bench.command()
-def archive(
+@bench.command("archive")
+def bench_archive(
     *,
     rows: RowsFlag = None,
     repeats: RepeatsFlag = None,
@@ -58,16 +56,16 @@ def archive(
     json: JsonFlag = False,
 ) -> None:
     """Monthly zips of 1m candles to a proven store, beside pandas; 24 months."""
-    settings, figures = archives.measure(
-        rows or (80_000 if quick else 24 * archives.MONTH_ROWS),
+    settings, figures = archive.measure(
+        rows or (80_000 if quick else 24 * archive.MONTH_ROWS),
         _repeats(repeats, is_quick=quick),
         is_quick=quick,
     )
     publish("archive", settings, figures, as_json=json)
 
 
-@bench.command()
-def store(
+@bench.command("store")
+def bench_store(
     *,
     rows: RowsFlag = None,
     repeats: RepeatsFlag = None,
@@ -75,7 +73,7 @@ def store(
     json: JsonFlag = False,
 ) -> None:
     """The lake: bulk writes, reloads, reads, durable live commits; 10,000,000 candles."""
-    settings, figures = stores.measure(
+    settings, figures = store.measure(
         rows or (200_000 if quick else 10_000_000),
         _repeats(repeats, is_quick=quick),
         is_quick=quick,

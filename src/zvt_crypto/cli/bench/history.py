@@ -138,7 +138,9 @@ async def _ours(
         tables[window.start] = validate_candles(fetched.table, Interval.M1, window).table
 
     await _spread(windows, at_once, one)
-    frame = pl.from_arrow(pa.concat_tables([tables[w.start] for w in windows]))
+    # Joined by Arrow: Polars takes three times as long over a hundred pieces.
+    whole = pa.concat_tables([tables[w.start] for w in windows]).combine_chunks()
+    frame = pl.from_arrow(whole)
     if not isinstance(frame, pl.DataFrame):
         raise TypeError("a table became no frame")
     return frame
