@@ -22,6 +22,7 @@ from zvt_crypto.store.lake import catalog as catalogs
 from zvt_crypto.store.lake.catalog import Catalog, Transaction
 from zvt_crypto.store.lake.discard import discard
 from zvt_crypto.store.lake.merge import Merger
+from zvt_crypto.store.lake.publish import Format, Published, publish
 from zvt_crypto.store.lake.reader import Reader
 from zvt_crypto.store.lake.segment import SegmentFiles
 from zvt_crypto.store.lake.storage import open_storage
@@ -207,6 +208,19 @@ class LakeStore:
         for one in series:
             while not await self._run(self._writer.compact, one):
                 pass
+
+    async def publish(self, form: Format, target: str | Path | None = None) -> list[Published]:
+        """Show all rows to other engines as Delta or Iceberg tables, without copying them.
+
+        Hot rows are compacted first. A Delta table lies beside its files; an Iceberg catalog is
+        made in the folder `target`. Publish again to bring the tables up to date.
+
+        Raises:
+            MissingExtra: the format's library is not installed.
+            UsageError: a target was given for Delta, or none for Iceberg.
+        """
+        await self.compact()
+        return await self._run(publish, self._catalog, self._storage, form, target)
 
     async def close(self) -> None:
         """Finish what is under way and release files and locks."""

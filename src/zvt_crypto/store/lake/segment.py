@@ -61,8 +61,9 @@ def partition(series: Series, moment: int) -> Range:
 def segment_path(series: Series, part: Range, unique: str) -> str:
     """Return where a segment goes; no folder bears the name of a column inside the file."""
     label = from_us(part.start).strftime("%Y" if _is_sparse(series) else "%Y-%m")
+    # The kind is a plain folder: it is the root of a published table, and no partition of it.
     folders = [
-        f"p_kind={series.kind}",
+        series.kind.value,
         f"p_exchange={series.exchange}",
         f"p_symbol={series.symbol}",
     ]
