@@ -356,6 +356,7 @@ class CryptoDataLoader:
             files,
             todo,
             lambda part: len(strategy.windows(part)),
+            reach=connector.reach(job.instrument, job.series.kind, job.now_us),
             always=self.config.archive == "always" or job.series.kind is Kind.TRADES,
         )
         by_file = intersect([file.covers for file in chosen], todo)

@@ -49,11 +49,13 @@ def choose_archives(
     todo: Sequence[Range],
     pages: Callable[[Range], int],
     *,
+    reach: int,
     always: bool,
 ) -> list[ArchiveFile]:
     """Return the files worth downloading: those that replace more pages than they cost.
 
-    Longer files win; a file is left out when others already answer for all it offers.
+    Longer files win; a file is left out when others already answer for all it offers. One that
+    speaks for time before `reach`, where REST answers no more, is always taken.
     """
     chosen: list[ArchiveFile] = []
     left = list(todo)
@@ -61,7 +63,8 @@ def choose_archives(
         offers = intersect([file.covers], left)
         if not offers:
             continue
-        if always or sum(pages(part) for part in offers) > _PAGES_PER_ARCHIVE:
+        needed = always or offers[0].start < reach
+        if needed or sum(pages(part) for part in offers) > _PAGES_PER_ARCHIVE:
             chosen.append(file)
             left = subtract(left, offers)
     return sorted(chosen, key=lambda f: f.covers.start)

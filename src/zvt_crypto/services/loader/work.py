@@ -125,6 +125,7 @@ class SeriesWork:
             files,
             todo,
             lambda part: len(self.strategy.windows(part)),
+            reach=self._reach(),
             always=self.config.archive == "always" or self.series.kind is Kind.TRADES,
         )
         if not chosen:
@@ -168,7 +169,7 @@ class SeriesWork:
 
     async def _out_of_reach(self, todo: list[Range]) -> list[Range]:
         """Settle what REST cannot answer any more; return what it can."""
-        reach = self._connector.reach(self.strategy.instrument, self.series.kind, self.now_us)
+        reach = self._reach()
         gone = intersect(todo, [Range(0, reach)]) if reach > 0 else []
         for part in gone:
             due = self.now_us - _ARCHIVE_DUE_US
@@ -248,7 +249,7 @@ class SeriesWork:
         """Commit an archive's answer; its holes are put to REST, page by page."""
         suspects = self.strategy.suspects(answer.table, window)
         doubtful = union(s.range for s in suspects)
-        reach = self._connector.reach(self.strategy.instrument, self.series.kind, self.now_us)
+        reach = self._reach()
         askable = subtract(doubtful, [Range(0, reach)])
         proven: list[Proven] = []
         for page in _pages_of(self.strategy.windows(window), askable):
@@ -280,6 +281,10 @@ class SeriesWork:
         table = pa.concat_tables(tables) if tables else empty_table(self.series.kind)
         findings = [finding for p in proven for finding in _findings(p.window, p.empty, p.missing)]
         await self._commit(table, findings, [bad for p in proven for bad in p.rejected], source)
+
+    def _reach(self) -> int:
+        """Return the earliest moment REST still answers for."""
+        return self._connector.reach(self.strategy.instrument, self.series.kind, self.now_us)
 
     def _note_seam(self, table: pa.Table) -> None:
         if (seam := self.strategy.seam(table)) is not None:
