@@ -11,9 +11,10 @@ from zvt_crypto.core.errors import CryptoError
 from zvt_crypto.core.instrument import Instrument, Market
 from zvt_crypto.core.interval import Interval
 from zvt_crypto.core.ranges import Range, split
+from zvt_crypto.core.record import Book, ExchangeStatus, OpenInterest, Quote
 from zvt_crypto.core.schema import CANDLES, FUNDING, TRADES, empty_table
 from zvt_crypto.core.series import Kind
-from zvt_crypto.ports.connector import ArchiveFile, Connector, Cost, Fetched
+from zvt_crypto.ports.connector import ArchiveFile, Cost, Fetched
 from zvt_crypto.services.loader import CryptoDataLoader, LoaderConfig
 from zvt_crypto.store.memory.memory import MemoryStore
 
@@ -25,11 +26,33 @@ PAGE_ROWS = 10
 Mangle = Callable[[int, Range, pa.Table], pa.Table]
 
 
+class Unused:
+    """Calls of the port that loading history does not make."""
+
+    async def status(self) -> ExchangeStatus:
+        raise NotImplementedError
+
+    def fetch_archive(
+        self, instrument: Instrument, interval: Interval | None, file: ArchiveFile
+    ) -> AsyncIterator[Fetched]:
+        raise NotImplementedError
+
+    async def book_snapshot(self, instrument: Instrument, depth: int = 100) -> Book:
+        raise NotImplementedError
+
+    async def quotes(self, instruments: Sequence[Instrument]) -> list[Quote]:
+        raise NotImplementedError
+
+    async def open_interest(self, instrument: Instrument) -> OpenInterest:
+        raise NotImplementedError
+
+
 @dataclass
-class FakeExchange(Connector):
+class FakeExchange(Unused):
     """Serves one candle table (and trades, funding) as pages; `mangle` spoils chosen answers."""
 
     exchange: str = "binance"
+    settle_s: float = 0.0
     candles: pa.Table = field(default_factory=lambda: empty_table(Kind.CANDLES))
     trades: pa.Table = field(default_factory=lambda: empty_table(Kind.TRADES))
     funding: pa.Table = field(default_factory=lambda: empty_table(Kind.FUNDING))

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -56,7 +56,7 @@ class Sim:
 
 
 @contextmanager
-def simulator(*options: str, seed: int = 7) -> Iterator[Sim]:
+def simulator(*options: str, seed: int = 7) -> Generator[Sim]:
     """Run a simulator on a free port until the block ends."""
     command: Sequence[str] = [
         sys.executable,

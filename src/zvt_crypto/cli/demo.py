@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Final
@@ -156,7 +156,7 @@ def _clear(folder: Path) -> None:
 
 
 @contextmanager
-def _simulator(seed: int) -> Iterator[str]:
+def _simulator(seed: int) -> Generator[str]:
     """Run the simulator as a process of its own, so that it takes no time from the loader."""
     command = [sys.executable, "-m", "zvt_crypto.simulator", "--port", "0", "--seed", str(seed)]
     with subprocess.Popen(  # noqa: S603 - our own module

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from zvt_crypto import __version__
-from zvt_crypto.cli import config, demo, ledger, load, query, sim, survey, sync
+from zvt_crypto.cli import config, demo, ledger, load, publish, query, sim, survey, sync
 from zvt_crypto.cli.bench import bench
 from zvt_crypto.core.errors import CryptoError, UsageError
 
@@ -41,6 +41,7 @@ app.command()(survey.status)
 app.command()(survey.instruments)
 app.add_typer(bench, name="bench")
 app.command()(sim.sim)
+app.command()(publish.publish)
 app.add_typer(config.config, name="config")
 
 

@@ -84,6 +84,11 @@ class BaseCryptoConnector(ABC):
         return self.spec.name
 
     @property
+    def settle_s(self) -> float:
+        """How long after its close a candle may still change or be absent."""
+        return self.spec.settle_s
+
+    @property
     def clock(self) -> ServerClock:
         """The exchange's clock as we know it."""
         return self._tools.clock

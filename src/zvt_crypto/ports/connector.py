@@ -64,6 +64,11 @@ class Connector(Protocol):
         """Name of the exchange."""
         ...
 
+    @property
+    def settle_s(self) -> float:
+        """Return how long after its close a candle may still change or be absent."""
+        ...
+
     async def instruments(self) -> list[Instrument]:
         """Return all instruments of all pages, tradable or not."""
         ...

@@ -1,7 +1,8 @@
 """What the services need of a store. Every engine passes `tests/contract/test_store.py`."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from pathlib import Path
+from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 import pyarrow as pa
@@ -62,6 +63,15 @@ class Fault(msgspec.Struct, frozen=True):
     start: int
     end: int
     detail: str
+
+
+class Published(msgspec.Struct, frozen=True):
+    """One table that other engines may read now."""
+
+    kind: Kind
+    url: str
+    files: int
+    rows: int
 
 
 class Verified(msgspec.Struct, frozen=True):
@@ -158,13 +168,33 @@ class Store(Protocol):
         ...
 
 
+TableFormat = Literal["delta", "iceberg"]
+
+
+@runtime_checkable
+class Publisher(Protocol):
+    """A store that can register its files as tables of other engines, without copying a row."""
+
+    async def publish(self, form: TableFormat, target: str | Path | None = None) -> list[Published]:
+        """Make or refresh one table for each kind that has segments.
+
+        Raises:
+            MissingExtra: the format's library is not installed.
+            UsageError: the target is none the format can have.
+        """
+        ...
+
+
 __all__ = [
     "Batch",
     "Committed",
     "Fault",
     "Finding",
     "Kind",
+    "Published",
+    "Publisher",
     "SeriesInfo",
     "Store",
+    "TableFormat",
     "Verified",
 ]

@@ -217,7 +217,8 @@ class CryptoDataLoader:
         if start is None:
             start = await self._earliest(instrument, request)
         end = now_us if request.end is None else request.end
-        asked = align(start, end, request.interval, now_us, 0.0)
+        settle_s = self.connector(instrument.exchange).settle_s
+        asked = align(start, end, request.interval, now_us, settle_s)
         if asked.is_empty:
             asked = Range(asked.start, asked.start)
         return _Job(

@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 from urllib.parse import unquote
 
 import msgspec
@@ -22,24 +22,14 @@ from zvt_crypto.core.digest import EMPTY_DIGEST
 from zvt_crypto.core.errors import MissingExtra, UsageError
 from zvt_crypto.core.schema import SCHEMAS
 from zvt_crypto.core.series import Kind, Series
+from zvt_crypto.ports.store import Published, TableFormat
 from zvt_crypto.store.lake.catalog import Catalog
 from zvt_crypto.store.lake.chunk import KNOWN
 from zvt_crypto.store.lake.reader import to_series
 from zvt_crypto.store.lake.segment import Segment
 from zvt_crypto.store.lake.storage import Storage
 
-Format = Literal["delta", "iceberg"]
-
 _NAMESPACE: Final = "zvt_crypto"
-
-
-class Published(msgspec.Struct, frozen=True):
-    """One table that other engines may read now."""
-
-    kind: Kind
-    url: str
-    files: int
-    rows: int
 
 
 class _Member(msgspec.Struct, frozen=True):
@@ -57,7 +47,7 @@ class _Member(msgspec.Struct, frozen=True):
 
 
 def publish(
-    catalog: Catalog, storage: Storage, form: Format, target: str | Path | None
+    catalog: Catalog, storage: Storage, form: TableFormat, target: str | Path | None
 ) -> list[Published]:
     """Make or refresh one table for each kind that has segments.
 
