@@ -17,9 +17,10 @@ from zvt_crypto.core.series import Kind, Series
 from zvt_crypto.store.lake import arrival, coverage, hot
 from zvt_crypto.store.lake.catalog import Transaction
 from zvt_crypto.store.lake.chunk import KNOWN, Chunk, pack
+from zvt_crypto.store.lake.combine import corrections_of, record_corrections
 from zvt_crypto.store.lake.holding import Holding, live_segments
 from zvt_crypto.store.lake.intake import Share
-from zvt_crypto.store.lake.merge import Merger, Part, corrections_of, record_corrections
+from zvt_crypto.store.lake.merge import Merger, Part
 from zvt_crypto.store.lake.rowindex import RowIndex
 from zvt_crypto.store.lake.segment import SegmentFiles
 

@@ -17,12 +17,12 @@ from zvt_crypto.core.instrument import Instrument
 from zvt_crypto.core.ledger import Coverage
 from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.series import Series
-from zvt_crypto.ports.store import Batch, Committed, SeriesInfo, Verified
+from zvt_crypto.ports.store import Batch, Committed, Published, SeriesInfo, TableFormat, Verified
 from zvt_crypto.store.lake import catalog as catalogs
 from zvt_crypto.store.lake.catalog import Catalog, Transaction
 from zvt_crypto.store.lake.discard import discard
 from zvt_crypto.store.lake.merge import Merger
-from zvt_crypto.store.lake.publish import Format, Published, publish
+from zvt_crypto.store.lake.publish import publish
 from zvt_crypto.store.lake.reader import Reader
 from zvt_crypto.store.lake.segment import SegmentFiles
 from zvt_crypto.store.lake.storage import open_storage
@@ -209,7 +209,7 @@ class LakeStore:
             while not await self._run(self._writer.compact, one):
                 pass
 
-    async def publish(self, form: Format, target: str | Path | None = None) -> list[Published]:
+    async def publish(self, form: TableFormat, target: str | Path | None = None) -> list[Published]:
         """Show all rows to other engines as Delta or Iceberg tables, without copying them.
 
         Hot rows are compacted first. A Delta table lies beside its files; an Iceberg catalog is
@@ -236,6 +236,7 @@ class LakeStore:
     def _shut(self) -> None:
         self._pool.shutdown(wait=True)
         self._upkeep.shutdown(wait=True, cancel_futures=True)
+        self._merger.close()
         self._writers.close()
         self._catalog.close()
 

@@ -8,7 +8,9 @@ thrown away and done again.
 import itertools
 import sqlite3
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
 import msgspec
@@ -16,12 +18,19 @@ import numpy as np
 import pyarrow as pa
 
 from zvt_crypto.core.ranges import Range
-from zvt_crypto.core.rows import arrange, match, payloads, times
-from zvt_crypto.core.schema import KEYS, SCHEMAS
+from zvt_crypto.core.rows import times
+from zvt_crypto.core.schema import SCHEMAS
 from zvt_crypto.core.series import Kind, Series
 from zvt_crypto.store.lake import hot
 from zvt_crypto.store.lake.catalog import Transaction
-from zvt_crypto.store.lake.chunk import KNOWN
+from zvt_crypto.store.lake.combine import (
+    Correction,
+    combine,
+    compare,
+    record_corrections,
+    sorted_together,
+    without_time,
+)
 from zvt_crypto.store.lake.holding import Holding, live_segments
 from zvt_crypto.store.lake.intake import Share
 from zvt_crypto.store.lake.rowindex import RowIndex
@@ -36,16 +45,6 @@ _ABSORB: Final = 2
 
 class Conflict(Exception):
     """Another writer changed meanwhile what a plan was made from."""
-
-
-class Correction(msgspec.Struct, frozen=True):
-    """A row replaced by other values."""
-
-    time: int
-    key: str | None
-    old: str
-    new: str
-    known_us: int
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -67,46 +66,55 @@ class Part(msgspec.Struct, frozen=True):
     corrections: Sequence[Correction] = ()
 
 
+_NOTHING: Final = Part(Range(0, 0), Range(0, 0), ([], (0, 0)))
+
+
+class _Draft(msgspec.Struct, frozen=True):
+    """A part, and the rows it needs written; without a table nothing is to be written."""
+
+    part: Part
+    window: Range = Range(0, 0)
+    table: pa.Table | None = None
+    index: RowIndex | None = None
+
+
 class Merger:
     """Plans and applies changes of segments."""
 
     def __init__(self, files: SegmentFiles, unique: Callable[[], str]) -> None:
         """Write to `files`, under names from `unique`."""
         self._files = files
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="lake-encode")
         self._unique = unique
 
     def plan(self, connection: sqlite3.Connection, series_id: int, share: Share) -> list[Part]:
         """Write the segments that a share of a commit needs, partition by partition."""
-        parts: list[Part] = []
-        try:
+
+        def drafts() -> Iterator[_Draft]:
             at, moments = share.first, share.lot.times
             while at < share.last:
                 window = partition(share.series, int(moments[at]))
                 stop = int(np.searchsorted(moments[at : share.last], window.end)) + at
-                slice_ = share.part(at, stop)
-                parts.append(self._plan_part(connection, share.series, series_id, window, slice_))
+                part = share.part(at, stop)
+                yield self._draft(connection, share.series, series_id, window, part)
                 at = stop
-        except BaseException:
-            self.discard(parts)
-            raise
-        return parts
+
+        return self._written(share.series, drafts())
 
     def plan_compaction(
         self, connection: sqlite3.Connection, series: Series, series_id: int
     ) -> list[Part]:
         """Write the segments that take in all hot rows of a series."""
-        parts: list[Part] = []
-        moment = hot.next_time(connection, series.kind, series_id, _EARLIEST)
-        try:
+
+        def drafts() -> Iterator[_Draft]:
+            moment = hot.next_time(connection, series.kind, series_id, _EARLIEST)
             while moment is not None:
                 window = partition(series, moment)
                 if hot.mark(connection, series.kind, series_id, *window)[0]:
-                    parts.append(self._plan_part(connection, series, series_id, window, None))
+                    yield self._draft(connection, series, series_id, window, None)
                 moment = hot.next_time(connection, series.kind, series_id, window.end)
-        except BaseException:
-            self.discard(parts)
-            raise
-        return parts
+
+        return self._written(series, drafts())
 
     def plan_discard(
         self, connection: sqlite3.Connection, series: Series, series_id: int, asked: Range
@@ -129,7 +137,8 @@ class Merger:
             moments = times(table)
             rest = table.filter(pa.array((moments < asked.start) | (moments >= asked.end)))
             window = partition(series, segment.first_us)
-            written.extend(self._write(series, window, rest) if rest.num_rows else [])
+            if rest.num_rows:
+                written.extend(self._write(series, _Draft(_NOTHING, window, rest)))
         seen = _seen(connection, series, series_id, asked, asked)
         return [Part(asked, asked, seen, live, written, absorbs_hot=True)], asked
 
@@ -172,6 +181,10 @@ class Merger:
                 "UPDATE series SET hot_rows = hot_rows - ? WHERE id = ?", (deleted, series_id)
             )
 
+    def close(self) -> None:
+        """End the thread that encodes."""
+        self._pool.shutdown()
+
     def discard(self, parts: Iterable[Part], transaction: Transaction | None = None) -> None:
         """Remove segments that were never made visible, if that is certain."""
         if transaction is not None and transaction.is_sealed:
@@ -180,24 +193,52 @@ class Merger:
             for segment in part.written:
                 self._files.storage.remove(segment.path)
 
-    def _plan_part(
+    def _written(self, series: Series, drafts: Iterator["_Draft"]) -> list[Part]:
+        """Write what the drafts hold: encoding one runs beside the making of the next."""
+        parts: list[Part] = []
+        under_way: deque[tuple[_Draft, Future[list[Segment]]]] = deque()
+        failures: list[BaseException] = []
+
+        def finish() -> None:
+            draft, future = under_way.popleft()
+            try:
+                parts.append(msgspec.structs.replace(draft.part, written=future.result()))
+            except BaseException as e:  # noqa: BLE001 - raised below, when all are finished
+                failures.append(e)
+
+        try:
+            for draft in drafts:
+                under_way.append((draft, self._pool.submit(self._write, series, draft)))
+                # Never more than two tables in memory, however long the range is.
+                if len(under_way) > 1:
+                    finish()
+        except BaseException as e:  # noqa: BLE001 - as above
+            failures.append(e)
+        while under_way:
+            finish()
+        if failures:
+            self.discard(parts)
+            raise failures[0]
+        return parts
+
+    def _draft(
         self,
         connection: sqlite3.Connection,
         series: Series,
         series_id: int,
         window: Range,
         share: Share | None,
-    ) -> Part:
+    ) -> "_Draft":
         kind = series.kind
         asked = window if share is None else share.hull
         if share is not None:
             held = Holding(connection, self._files, series, series_id, asked)
             if held.measure(*asked) == (share.rows, share.digest):
                 seen = _seen(connection, series, series_id, asked, asked)
-                return Part(asked, asked, seen, unchanged=share.rows)
+                return _Draft(Part(asked, asked, seen, unchanged=share.rows))
         rows = hot.select(connection, kind, series_id, *asked)
         if share is None and not rows.num_rows:
-            return Part(asked, asked, _seen(connection, series, series_id, asked, asked))
+            return _Draft(Part(asked, asked, _seen(connection, series, series_id, asked, asked)))
         reach = share.hull if share is not None else _hull(rows)
         live = live_segments(connection, series_id, window)
         replaced = _replaced(live, reach, rows.num_rows + (share.rows if share else 0))
@@ -206,23 +247,23 @@ class Merger:
             first, last = replaced[0].first_us, replaced[-1].last_us
             hull = Range(min(first, reach.start), max(last + 1, reach.end))
         seen = _seen(connection, series, series_id, hull, asked)
+        if share is not None and not replaced and not rows.num_rows:
+            part = Part(hull, asked, seen, inserted=share.rows, changed=share.hull)
+            return _Draft(part, window, without_time(share.table), share.index)
         existing = self._existing(kind, replaced, rows)
         if share is None:
-            written = self._write(series, window, existing)
-            return Part(hull, asked, seen, replaced, written, absorbs_hot=True)
-        fresh, old, corrections = _compare(kind, existing, share)
+            return _Draft(Part(hull, asked, seen, replaced, absorbs_hot=True), window, existing)
+        fresh, old, corrections = compare(kind, existing, share)
         corrected, inserted = len(old), int(fresh.sum()) - len(old)
         unchanged = share.rows - inserted - corrected
         if not inserted and not corrected:
-            return Part(hull, asked, seen, unchanged=unchanged)
-        table = _combine(kind, existing, old, share.table, fresh)
+            return _Draft(Part(hull, asked, seen, unchanged=unchanged))
         moments = share.index.times[fresh]
-        return Part(
+        part = Part(
             hull,
             asked,
             seen,
             replaced,
-            self._write(series, window, table),
             absorbs_hot=rows.num_rows > 0,
             inserted=inserted,
             corrected=corrected,
@@ -230,6 +271,7 @@ class Merger:
             changed=Range(int(moments[0]), int(moments[-1]) + 1),
             corrections=corrections,
         )
+        return _Draft(part, window, combine(kind, existing, old, share.table, fresh))
 
     def _sound(self, kind: Kind, segment: Segment) -> pa.Table | None:
         """Return the rows of a segment if they are those that were written."""
@@ -247,57 +289,22 @@ class Merger:
             tables.append(warm)
         return sorted_together(kind, tables)
 
-    def _write(self, series: Series, window: Range, table: pa.Table) -> list[Segment]:
-        index = RowIndex.of(table.select(SCHEMAS[series.kind].names))
+    def _write(self, series: Series, draft: "_Draft") -> list[Segment]:
+        if draft.table is None:
+            return []
+        index = draft.index or RowIndex.of(draft.table.select(SCHEMAS[series.kind].names))
         written: list[Segment] = []
         try:
             for first, last in _cuts(index):
-                path = segment_path(series, window, self._unique())
-                piece = index.slice(first, last)
-                rows = table.slice(first, last - first)
+                path = segment_path(series, draft.window, self._unique())
+                piece = index if last - first == len(index.times) else index.slice(first, last)
+                rows = draft.table.slice(first, last - first)
                 written.append(self._files.write(series.kind, path, rows, piece))
         except BaseException:
             for segment in written:
                 self._files.storage.remove(segment.path)
             raise
         return written
-
-
-def record_corrections(
-    connection: sqlite3.Connection,
-    series_id: int,
-    corrections: Sequence[Correction],
-    now_us: int,
-) -> None:
-    """Keep the old values of replaced rows."""
-    connection.executemany(
-        "INSERT INTO corrections "
-        "(series_id, timestamp, key, old, new, known_us, corrected_us) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?)",
-        [(series_id, c.time, c.key, c.old, c.new, c.known_us, now_us) for c in corrections],
-    )
-
-
-def corrections_of(kind: Kind, old: pa.Table, new: pa.Table) -> list[Correction]:
-    """Pair old rows, with `known_us`, and the new rows of the same keys."""
-    if not old.num_rows:
-        return []
-    second = KEYS[kind][1:]
-    keys = new.column(second[0]).to_pylist() if second else [None] * new.num_rows
-    before = payloads(kind, old.drop_columns([KNOWN.name]))
-    known = old.column(KNOWN.name).to_pylist()
-    rows = zip(times(new).tolist(), keys, before, payloads(kind, new), known, strict=True)
-    return [Correction(*row) for row in rows]
-
-
-def sorted_together(kind: Kind, tables: Sequence[pa.Table]) -> pa.Table:
-    """Return rows of tables that are each sorted, and share no key, as one sorted table."""
-    joined = pa.concat_tables(sorted(tables, key=_first_time)).combine_chunks()
-    return arrange(kind, joined, np.zeros(joined.num_rows, dtype=np.int64))[0]
-
-
-def _first_time(table: pa.Table) -> int:
-    return int(times(table.slice(0, 1))[0]) if table.num_rows else 0
 
 
 def _seen(
@@ -328,39 +335,6 @@ def _replaced(live: Sequence[Segment], reach: Range, rows: int) -> Sequence[Segm
 
 def _is_worth_it(segment: Segment, total: int) -> bool:
     return segment.rows <= _ABSORB * total and segment.rows + total <= _LARGEST_ROWS
-
-
-def _compare(
-    kind: Kind, existing: pa.Table, share: Share
-) -> tuple[np.ndarray, np.ndarray, list[Correction]]:
-    """Return which incoming rows to write, which existing they replace, and the old values."""
-    found = match(kind, existing, share.table)
-    fresh = found < 0
-    known = np.flatnonzero(~fresh)
-    if len(known):
-        index = RowIndex.of(existing.select(SCHEMAS[kind].names))
-        differs = index.differs(found[known], share.index, known)
-        fresh[known[differs]] = True
-        known = known[differs]
-    old = found[known]
-    taken = existing.take(pa.array(old))
-    return fresh, old, corrections_of(kind, taken, share.table.take(pa.array(known)))
-
-
-def _combine(
-    kind: Kind, existing: pa.Table, old: np.ndarray, incoming: pa.Table, fresh: np.ndarray
-) -> pa.Table:
-    """Return existing rows less the replaced ones, and the fresh incoming ones, sorted."""
-    if len(old):
-        kept = np.ones(existing.num_rows, dtype=bool)
-        kept[old] = False
-        existing = existing.filter(pa.array(kept))
-    if not fresh.all():
-        incoming = incoming.filter(pa.array(fresh))
-    # No time of its own: it is known since the commit that makes the segment visible.
-    unknown = pa.nulls(incoming.num_rows, pa.int64())
-    tables = [existing, incoming.append_column(KNOWN, unknown)]
-    return sorted_together(kind, [table for table in tables if table.num_rows])
 
 
 def _cuts(index: RowIndex) -> list[tuple[int, int]]:

@@ -1,5 +1,6 @@
 """Reads: a snapshot of the catalog says where rows are, the files are read after it is closed."""
 
+import itertools
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TypeVar
@@ -13,15 +14,15 @@ from zvt_crypto.core.instrument import Instrument
 from zvt_crypto.core.interval import Interval
 from zvt_crypto.core.ledger import Coverage, clip
 from zvt_crypto.core.ranges import Range
-from zvt_crypto.core.rows import arrange, pc, restored
+from zvt_crypto.core.rows import arrange, pc, restored, times
 from zvt_crypto.core.schema import CORRECTIONS, QUARANTINE, SCHEMAS
 from zvt_crypto.core.series import Kind, Series
 from zvt_crypto.ports.store import SeriesInfo
 from zvt_crypto.store.lake import coverage, hot
 from zvt_crypto.store.lake.catalog import Catalog
 from zvt_crypto.store.lake.chunk import KNOWN
+from zvt_crypto.store.lake.combine import sorted_together
 from zvt_crypto.store.lake.holding import Holding, live_segments
-from zvt_crypto.store.lake.merge import sorted_together
 from zvt_crypto.store.lake.segment import Segment, SegmentFiles
 
 _T = TypeVar("_T")
@@ -142,7 +143,10 @@ class Reader:
             old = [] if as_of is None else _old_values(connection, series_id, asked, as_of)
         if newest is not None:
             segments = _tail(segments, asked, newest)
-        tables = [self._files.read(kind, segment, asked) for segment in segments]
+        tables = [
+            self._files.read(kind, segment, asked, with_known=as_of is not None)
+            for segment in segments
+        ]
         table = self._joined(kind, [*tables, warm], as_of, old)
         if last is not None:
             table = table.slice(max(table.num_rows - last, 0))
@@ -165,9 +169,13 @@ class Reader:
             keys = [(moment, key) for moment, key, _ in old]
             past = restored(kind, keys, [payload for _, _, payload in old])
             plain.append(arrange(kind, past, np.zeros(past.num_rows, dtype=np.int64))[0])
-        if len(plain) > 1:
-            return sorted_together(kind, plain).cast(SCHEMAS[kind])
-        return plain[0].cast(SCHEMAS[kind]) if plain else SCHEMAS[kind].empty_table()
+        if not plain:
+            return SCHEMAS[kind].empty_table()
+        # The files say that a column may be null where the schema says that it is not.
+        alike = [table.cast(SCHEMAS[kind]) for table in plain]
+        if not _is_ascending(alike):
+            return sorted_together(kind, alike)
+        return pa.concat_tables(alike)
 
     def _retried(self, series: Series, action: Callable[[], _T]) -> _T:
         for _ in range(_ATTEMPTS - 1):
@@ -223,6 +231,12 @@ def _tail(segments: Sequence[Segment], asked: Range, last: int) -> list[Segment]
         # How many rows of one that is cut lie inside is not known without reading it.
         rows += segment.rows if segment.inside(asked) else 0
     return chosen[::-1]
+
+
+def _is_ascending(tables: Sequence[pa.Table]) -> bool:
+    """Return whether each table begins after the one before has ended."""
+    bounds = [(times(t.slice(0, 1))[0], times(t.slice(t.num_rows - 1))[0]) for t in tables]
+    return all(before[1] < after[0] for before, after in itertools.pairwise(bounds))
 
 
 def _old_values(

@@ -92,18 +92,26 @@ class SegmentFiles:
         self._remember(path, index)
         return Segment(int(index.times[0]), int(index.times[-1]), rows, digest, len(body), path)
 
-    def read(self, kind: Kind, segment: Segment, asked: Range | None = None) -> pa.Table:
-        """Return the rows in `asked` with `known_us`.
+    def read(
+        self,
+        kind: Kind,
+        segment: Segment,
+        asked: Range | None = None,
+        *,
+        with_known: bool = True,
+    ) -> pa.Table:
+        """Return the rows in `asked`, and since when they are known.
 
         Raises:
             FileNotFoundError: the file was vacuumed since the manifest was read.
         """
-        columns = [*SCHEMAS[kind].names, KNOWN.name]
+        columns = [*SCHEMAS[kind].names, *([KNOWN.name] if with_known else [])]
         with self.storage.source(segment.path) as source:
             file = pq.ParquetFile(source)
             groups = _groups(file, segment, asked)
             table = file.read_row_groups(groups, columns)
-        table = _known(table, segment)
+        if with_known:
+            table = _known(table, segment)
         if asked is None or segment.inside(asked):
             return table
         first, last = np.searchsorted(times(table), asked).tolist()
@@ -116,7 +124,7 @@ class SegmentFiles:
             if found is not None:
                 self._indexes.move_to_end(segment.path)
                 return found
-        index = RowIndex.of(self.read(kind, segment).select(SCHEMAS[kind].names))
+        index = RowIndex.of(self.read(kind, segment, with_known=False))
         self._remember(segment.path, index)
         return index
 
@@ -179,7 +187,7 @@ def _encoding(kind: Kind) -> dict[str, Any]:
             encodings[field.name] = "BYTE_STREAM_SPLIT"  # its lower bits are as good as random
         else:
             encodings[field.name] = "PLAIN"  # decimals repeat whole mantissas
-            levels[field.name] = 3
+            levels[field.name] = 3 if "volume" in field.name else 1
     levels[KNOWN.name] = 1
     return {
         "compression": "zstd",
