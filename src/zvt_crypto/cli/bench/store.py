@@ -61,7 +61,7 @@ async def _all(
     folder: Path, candles: pa.Table, rows: int, repeats: int, *, is_quick: bool
 ) -> list[Figure]:
     figures = await _bulk(folder, candles, rows, repeats)
-    figures += await _reads(folder, candles, repeats)
+    figures += await _reads(folder, candles, repeats if is_quick else 10 * repeats)
     commits = _QUICK_LIVE_COMMITS if is_quick else _LIVE_COMMITS
     return figures + await _live(folder, commits, repeats)
 
@@ -162,7 +162,7 @@ async def _commit_all(store: Store, batches: Sequence[Batch], *, inserted: int) 
 # -- reads ---------------------------------------------------------------------------------------
 
 
-async def _reads(folder: Path, candles: pa.Table, repeats: int) -> list[Figure]:
+async def _reads(folder: Path, candles: pa.Table, rounds: int) -> list[Figure]:
     """Read one long series, its last days hot, and the newest rows of many."""
     say("reads")
     table = candles.slice(0, min(_READ_ROWS, candles.num_rows))
@@ -186,7 +186,7 @@ async def _reads(folder: Path, candles: pa.Table, repeats: int) -> list[Figure]:
     ours = {name: Series() for name in ("all", "last", "latest")}
     theirs = {name: Series() for name in ("all", "last", "parquet")}
     asked = Range(simulated.START, simulated.START + 2 * _READ_ROWS * US_PER_MINUTE)
-    for number in range(10 * repeats + 1):
+    for number in range(rounds + 1):
         taken = [
             await _read_once(store, series, asked, None, table.num_rows),
             await _read_once(store, series, _FOREVER, _LAST, min(_LAST, table.num_rows)),
@@ -217,7 +217,7 @@ async def _reads(folder: Path, candles: pa.Table, repeats: int) -> list[Figure]:
 async def _read_once(
     store: Store, series: DataSeries, asked: Range, last: int | None, rows: int
 ) -> Lap:
-    with lap() as taken:
+    with lap(tidy=False) as taken:
         frame = _frame(await store.read(series, asked, last=last))
     if frame.height != rows:
         raise RuntimeError(f"{frame.height} rows were read, {rows} are held")
@@ -225,7 +225,7 @@ async def _read_once(
 
 
 async def _latest_once(store: Store, many: Sequence[DataSeries]) -> Lap:
-    with lap() as taken:
+    with lap(tidy=False) as taken:
         tables = await asyncio.gather(*(store.read(one, _FOREVER, last=1) for one in many))
     if any(one.num_rows != 1 for one in tables):
         raise RuntimeError("a series has no latest row")
@@ -261,7 +261,7 @@ def _plain(column: Any) -> list[Any]:
 
 def _sqlite_once(path: Path, last: int | None) -> Lap:
     tail = "" if last is None else f" DESC LIMIT {last}"
-    with closing(sqlite3.connect(path)) as connection, lap() as taken:
+    with closing(sqlite3.connect(path)) as connection, lap(tidy=False) as taken:
         rows = connection.execute(
             f"SELECT * FROM candles WHERE series = 1 ORDER BY timestamp{tail}"  # noqa: S608
         ).fetchall()
@@ -270,7 +270,7 @@ def _sqlite_once(path: Path, last: int | None) -> Lap:
 
 
 def _parquet_once(path: Path) -> Lap:
-    with lap() as taken:
+    with lap(tidy=False) as taken:
         pl.read_parquet(path)
     return taken
 
