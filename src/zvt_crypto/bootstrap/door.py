@@ -26,34 +26,15 @@ T = TypeVar("T")
 _FOREVER = Range(0, 1 << 62)
 
 
-class AsyncCrypto:
-    """The platform for asyncio programs: `async with zc.AsyncCrypto(store="./data") as db`.
+class Door:
+    """Questions to a platform that somebody else opened and will close.
 
     All ranges are half-open; times are datetimes, dates, ISO strings or epoch numbers, and naive
     ones mean UTC. Symbols are accepted as `BTC-USDT`, `BTC/USDT:USDT` or the exchange's own.
     """
 
-    def __init__(
-        self,
-        store: str | Path | None = None,
-        *,
-        _platform: Platform | None = None,
-        **settings: object,
-    ) -> None:
-        overrides = {"store": None if store is None else str(store), **_dotted(settings)}
-        self._platform = _platform or Platform(load_settings(overrides).settings)
-
-    @classmethod
-    def over(cls, platform: Platform) -> "AsyncCrypto":
-        """Return the door to a platform that is open already; the caller closes it."""
-        return cls(_platform=platform)
-
-    async def __aenter__(self) -> Self:
-        await self._platform.__aenter__()
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self._platform.__aexit__(*exc)
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
 
     @property
     def platform(self) -> Platform:
@@ -264,6 +245,21 @@ class AsyncCrypto:
         return Result(series, whole, table, ledger, made_from=finer)
 
 
+class AsyncCrypto(Door):
+    """The platform for asyncio programs: `async with zc.AsyncCrypto("./data") as db`."""
+
+    def __init__(self, store: str | Path | None = None, **settings: object) -> None:
+        overrides = {"store": None if store is None else str(store), **_dotted(settings)}
+        super().__init__(Platform(load_settings(overrides).settings))
+
+    async def __aenter__(self) -> Self:
+        await self._platform.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._platform.__aexit__(*exc)
+
+
 class Crypto:
     """The platform for plain programs: the same calls as `AsyncCrypto`, without `await`.
 
@@ -275,7 +271,7 @@ class Crypto:
         self._thread = threading.Thread(target=self._loop.run_forever, name="zvtc", daemon=True)
         self._thread.start()
         try:
-            self._inner = AsyncCrypto(store, _platform=None, **settings)
+            self._inner = AsyncCrypto(store, **settings)
             self._run(self._inner.__aenter__())
         except BaseException:
             self._stop()
@@ -312,7 +308,7 @@ class Crypto:
         last: int | None = None,
         load: bool = False,
     ) -> Result:
-        """Return stored candles; see `AsyncCrypto.candles`."""
+        """Return stored candles; see `Door.candles`."""
         return self._run(
             self._inner.candles(
                 exchange, symbol, interval, start, end, as_of=as_of, last=last, load=load
@@ -330,7 +326,7 @@ class Crypto:
         last: int | None = None,
         load: bool = False,
     ) -> Result:
-        """Return stored trades; see `AsyncCrypto.trades`."""
+        """Return stored trades; see `Door.trades`."""
         return self._run(
             self._inner.trades(exchange, symbol, start, end, as_of=as_of, last=last, load=load)
         )
@@ -346,7 +342,7 @@ class Crypto:
         last: int | None = None,
         load: bool = False,
     ) -> Result:
-        """Return stored funding rates; see `AsyncCrypto.funding`."""
+        """Return stored funding rates; see `Door.funding`."""
         return self._run(
             self._inner.funding(exchange, symbol, start, end, as_of=as_of, last=last, load=load)
         )
@@ -365,7 +361,7 @@ class Crypto:
         *,
         kind: str = "candles",
     ) -> LoadReport:
-        """Load history into the store; see `AsyncCrypto.load`."""
+        """Load history into the store; see `Door.load`."""
         return self._run(self._inner.load(exchange, symbols, interval, start, end, kind=kind))
 
     def plan(

@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.rule import Rule
 
-from zvt_crypto.bootstrap.door import AsyncCrypto
+from zvt_crypto.bootstrap.door import Door
 from zvt_crypto.bootstrap.platform import Platform
 from zvt_crypto.cli.display import LoadDisplay, legend, out, print_report
 from zvt_crypto.cli.export import Format, write_rows
@@ -110,7 +110,7 @@ async def _tour(platform: Platform, console: Console, folder: Path) -> int:
     console.print(f"{after.ranges:,} ranges with {after.rows:,} rows recomputed: {state}")
 
     _step(console, 5, "Query: the last five hours, made from the minutes just loaded")
-    door = AsyncCrypto.over(platform)
+    door = Door(platform)
     for exchange, symbol in _SPOT.items():
         hours = await door.candles(exchange, symbol, "1h", last=5)
         console.print(f"{exchange} {symbol} 1h, complete: {hours.is_complete}")

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from zvt_crypto.bootstrap.door import AsyncCrypto
+from zvt_crypto.bootstrap.door import Door
 from zvt_crypto.bootstrap.platform import Platform
 from zvt_crypto.cli.display import (
     LoadDisplay,
@@ -276,7 +276,7 @@ async def _matching(
     what = None if kind is None else parse_kind(kind)
     canonical = None
     if symbol is not None and name is not None:
-        canonical = await AsyncCrypto.over(platform).resolve(name, symbol)
+        canonical = await Door(platform).resolve(name, symbol)
 
     def allowed(series: Series) -> bool:
         return (

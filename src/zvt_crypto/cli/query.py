@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from zvt_crypto.bootstrap.door import AsyncCrypto
+from zvt_crypto.bootstrap.door import Door
 from zvt_crypto.bootstrap.platform import Platform
 from zvt_crypto.bootstrap.result import Result
 from zvt_crypto.cli.display import err
@@ -62,7 +62,7 @@ def candles(
     name = parse_exchange(exchange)
     since_us, until_us = parse_bounds(since, until)
 
-    async def work(door: AsyncCrypto) -> Result:
+    async def work(door: Door) -> Result:
         return await door.candles(name, symbol, width, since_us, until_us, as_of=as_of, last=last)
 
     _answer(work, Kind.CANDLES, format, store, sim)
@@ -85,7 +85,7 @@ def trades(
     name = parse_exchange(exchange)
     since_us, until_us = parse_bounds(since, until)
 
-    async def work(door: AsyncCrypto) -> Result:
+    async def work(door: Door) -> Result:
         return await door.trades(name, symbol, since_us, until_us, as_of=as_of, last=last)
 
     _answer(work, Kind.TRADES, format, store, sim)
@@ -108,21 +108,21 @@ def funding(
     name = parse_exchange(exchange)
     since_us, until_us = parse_bounds(since, until)
 
-    async def work(door: AsyncCrypto) -> Result:
+    async def work(door: Door) -> Result:
         return await door.funding(name, symbol, since_us, until_us, as_of=as_of, last=last)
 
     _answer(work, Kind.FUNDING, format, store, sim)
 
 
 def _answer(
-    work: Callable[[AsyncCrypto], Awaitable[Result]],
+    work: Callable[[Door], Awaitable[Result]],
     kind: Kind,
     style: Format,
     store: str | None,
     sim: str | None,
 ) -> None:
     async def ask(platform: Platform) -> Result:
-        return await work(AsyncCrypto.over(platform))
+        return await work(Door(platform))
 
     result = run(ask, settings_from(store, sim))
     write_rows(result.table, kind, style, sys.stdout.buffer)
