@@ -18,7 +18,7 @@ from zvt_crypto.store.lake import arrival, coverage, hot
 from zvt_crypto.store.lake.catalog import Transaction
 from zvt_crypto.store.lake.chunk import KNOWN, Chunk, pack
 from zvt_crypto.store.lake.combine import corrections_of, record_corrections
-from zvt_crypto.store.lake.holding import Holding, live_segments
+from zvt_crypto.store.lake.holding import Holding
 from zvt_crypto.store.lake.intake import Share
 from zvt_crypto.store.lake.merge import Merger, Part
 from zvt_crypto.store.lake.rowindex import RowIndex
@@ -131,6 +131,10 @@ class Applier:
         share, connection = work.share, self._connection
         kind, series_id, hull = share.series.kind, work.state.id, share.hull
         index, table = share.index, share.table
+        view = Holding(connection, self._files, share.series, series_id, hull)
+        if view.measure(*hull) == (share.rows, share.digest):
+            work.unchanged = share.rows
+            return np.zeros(share.rows, dtype=bool)
         held = hot.select(connection, kind, series_id, *hull)
         found = match(kind, held, table)
         fresh = found < 0
@@ -141,7 +145,7 @@ class Applier:
             known = known[old.differs(found[known], index, known)]
             fresh[known] = True
             replaced = found[known].tolist()
-        for segment in live_segments(connection, series_id, hull):
+        for segment in view.segments:
             there = self._files.index(kind, segment)
             unknown = np.flatnonzero(fresh & (found < 0))
             verdict = there.contains(index, unknown)

@@ -1,6 +1,7 @@
 """What one series holds, as one transaction sees it: segments and hot rows together."""
 
 import sqlite3
+from bisect import bisect_left
 
 import numpy as np
 
@@ -57,10 +58,10 @@ class Holding:
         """Count and digest the rows in `[start, end)`."""
         asked = Range(start, end)
         rows, digest = self._hot_index().measure(start, end)
-        for segment in self.segments:
+        for segment in self._around(asked):
             if segment.inside(asked):
                 rows, digest = rows + segment.rows, digest + segment.digest
-            elif segment.overlaps(asked):
+            else:
                 index = self._files.index(self._series.kind, segment)
                 more, part = index.measure(start, end)
                 rows, digest = rows + more, digest + part
@@ -72,10 +73,15 @@ class Holding:
         found = [self._hot_index().inside(start, end)]
         found.extend(
             self._files.index(self._series.kind, segment).inside(start, end)
-            for segment in self.segments
-            if segment.overlaps(asked)
+            for segment in self._around(asked)
         )
         return np.sort(np.concatenate(found)).tolist()
+
+    def _around(self, asked: Range) -> list[Segment]:
+        """Return the segments that overlap `asked`; there may be thousands of questions."""
+        first = bisect_left(self.segments, asked.start, key=lambda s: s.last_us)
+        last = bisect_left(self.segments, asked.end, key=lambda s: s.first_us)
+        return self.segments[first:last]
 
     def _hot_index(self) -> RowIndex:
         if self._hot is None:

@@ -40,11 +40,7 @@ class Share(msgspec.Struct, frozen=True):
     digest: Digest
     batches: Sequence[Batch]
     at: int
-
-    @property
-    def rows(self) -> int:
-        """Return how many rows it has."""
-        return self.last - self.first
+    rows: int
 
     @property
     def table(self) -> pa.Table:
@@ -60,7 +56,7 @@ class Share(msgspec.Struct, frozen=True):
     def part(self, first: int, last: int) -> "Share":
         """Return some of its rows as a share without batches."""
         hull, digest = _summaries(self.lot, [first, last])[0]
-        return Share(self.series, self.lot, first, last, hull, digest, (), self.at)
+        return Share(self.series, self.lot, first, last, hull, digest, (), self.at, last - first)
 
     @property
     def has_findings(self) -> bool:
@@ -69,6 +65,10 @@ class Share(msgspec.Struct, frozen=True):
 
     def news(self) -> list[Coverage]:
         """Return the findings as ledger entries, not measured yet, the later winning."""
+        if len(self.batches) == 1 and len(self.batches[0].findings) == 1:
+            (one,), source = self.batches[0].findings, self.batches[0].source
+            entry = Coverage(one.start, one.end, one.verdict, source)
+            return [] if entry.range.is_empty else [entry]
         found = [
             Coverage(one.start, one.end, one.verdict, batch.source)
             for batch in self.batches
@@ -112,6 +112,7 @@ def sort_in(batches: Sequence[Batch]) -> list[Share]:
                 *summaries[number],
                 [batches[at] for at in groups[series]],
                 groups[series][-1],
+                bounds[number + 1] - bounds[number],
             )
             for number, series in enumerate(members)
         )

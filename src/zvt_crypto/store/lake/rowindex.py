@@ -82,7 +82,11 @@ class RowIndex:
         there = last > first
         low, high = self.hashes()
         other_low, other_high = other.hashes()
-        for place in np.flatnonzero(there).tolist():
+        single = np.flatnonzero(last == first + 1)
+        here, rows = first[single], theirs[single]
+        if ((low[here] != other_low[rows]) | (high[here] != other_high[rows])).any():
+            return None
+        for place in np.flatnonzero(last > first + 1).tolist():
             span = slice(int(first[place]), int(last[place]))
             row = int(theirs[place])
             if not ((low[span] == other_low[row]) & (high[span] == other_high[row])).any():
