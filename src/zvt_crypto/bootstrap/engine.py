@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
-from zvt_crypto.core.errors import BadStore, MissingExtra
+from zvt_crypto.core.errors import BadStore
 from zvt_crypto.ports.store import Store
 from zvt_crypto.store.lake.lake import LakeStore
 from zvt_crypto.store.memory.memory import MemoryStore
@@ -21,7 +21,6 @@ async def open_store(url: str, state_dir: Path, *, create: bool = True) -> Store
 
     Raises:
         BadStore: the place is not ours, cannot be written, or the scheme is unknown.
-        MissingExtra: the engine is not part of this installation.
     """
     if url == "memory://":
         return MemoryStore()
@@ -30,7 +29,10 @@ async def open_store(url: str, state_dir: Path, *, create: bool = True) -> Store
         name = "".join(c if c.isalnum() else "-" for c in url.removeprefix("s3://"))
         return await LakeStore.open(state_dir / "catalogs" / name, segments_url=url, create=create)
     if scheme in _SERVER_SCHEMES:
-        raise MissingExtra(f"a store at {scheme}://", "timescale")
+        raise BadStore(
+            f"stores at {scheme}:// are not built yet",
+            remedy="Give a folder, s3://bucket/prefix or memory://",
+        )
     if scheme and len(scheme) > 1 and "://" in url and scheme != "file":
         raise BadStore(
             f"unknown kind of store {scheme!r}",

@@ -179,6 +179,9 @@ class Platform:
                 self.clock,
                 LoaderConfig(
                     parallel_series=load.parallel_series,
+                    concurrency={
+                        name: self.settings.exchanges.of(name).concurrency for name in CONNECTORS
+                    },
                     archive=load.archive,
                     confirm=load.confirm,
                     chunk_rows=load.commit_rows,

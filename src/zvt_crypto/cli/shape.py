@@ -45,6 +45,7 @@ def report_fields(report: SeriesReport) -> dict[str, Any]:
         "rows_corrected": report.rows_corrected,
         "rows_rejected": report.rows_rejected,
         "rows_total": report.rows_total,
+        "precision_loss": report.precision_loss,
         "requests": report.requests,
         "bytes": report.body_bytes,
         "seconds": round(report.seconds, 3),

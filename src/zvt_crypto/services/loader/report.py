@@ -1,6 +1,6 @@
 """What a load is asked, how far it is, and what it did."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -36,7 +36,8 @@ class LoaderConfig:
 
     Attributes:
         parallel_series: series worked on at once.
-        concurrency: requests in flight for each exchange; the governor sets the pace.
+        concurrency: requests in flight by exchange, 8 where none is given; the governor sets
+            the pace.
         archive: whether bulk files are used: `auto` takes them where they save requests.
         chunk_windows: pages fetched between two commits; a kill loses at most these.
         chunk_rows: rows after which a commit happens in any case; bounds memory.
@@ -46,7 +47,7 @@ class LoaderConfig:
     """
 
     parallel_series: int = 8
-    concurrency: int = 8
+    concurrency: Mapping[str, int] = field(default_factory=dict[str, int])
     archive: ArchivePolicy = "auto"
     chunk_windows: int = 48
     chunk_rows: int = 500_000
@@ -76,7 +77,8 @@ class SeriesProgress:
 class SeriesReport:
     """What a load did to one series.
 
-    `coverage` is the ledger over exactly `asked`; `error` is why it stopped early, if it did.
+    `coverage` is the ledger over exactly `asked`; `error` is why it stopped early, if it did;
+    `precision_loss` counts values whose decimal text float64 could not hold.
     """
 
     series: Series
@@ -87,6 +89,7 @@ class SeriesReport:
     rows_total: int = 0
     requests: int = 0
     body_bytes: int = 0
+    precision_loss: int = 0
     seconds: float = 0.0
     coverage: Sequence[Coverage] = ()
     error: CryptoError | None = None
