@@ -209,6 +209,12 @@ class Resolved:
         ]
 
 
+def default_settings() -> Resolved:
+    """Return what holds where nothing is set, to show when what is set cannot be used."""
+    home = {name: os.environ[name] for name in ("HOME", "XDG_STATE_HOME") if name in os.environ}
+    return Resolved(Settings(state_dir=_default_state_dir(home)), {}, None)
+
+
 def env_name(key: str) -> str:
     """Return the environment variable of a dotted key: `net.proxy` is `ZVTC_NET__PROXY`."""
     return ENV_PREFIX + key.replace(".", "__").upper()

@@ -4,7 +4,8 @@ import typer
 
 from zvt_crypto.cli.display import print_json, print_rows
 from zvt_crypto.cli.flags import JsonFlag
-from zvt_crypto.settings import load_settings
+from zvt_crypto.core.errors import UsageError
+from zvt_crypto.settings import Resolved, default_settings, load_settings
 
 config = typer.Typer(no_args_is_help=True, help="Show settings and where they come from.")
 
@@ -13,9 +14,19 @@ config = typer.Typer(no_args_is_help=True, help="Show settings and where they co
 def show(*, json: JsonFlag = False) -> None:
     """Print every setting with its value and origin; secrets are masked.
 
-    Flags beat the environment, which beats zvtc.toml, which beats the defaults.
+    Flags beat the environment, which beats zvtc.toml, which beats the defaults. If one of them is
+    wrong, the defaults are shown, and the error.
     """
-    rows = load_settings().rows()
+    try:
+        resolved = load_settings()
+    except UsageError:
+        _print(default_settings(), json=json)
+        raise
+    _print(resolved, json=json)
+
+
+def _print(resolved: Resolved, *, json: bool) -> None:
+    rows = resolved.rows()
     if json:
         print_json(
             {

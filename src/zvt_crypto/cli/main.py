@@ -19,6 +19,8 @@ from zvt_crypto.core.errors import CryptoError, UsageError
 
 FAILED, USAGE, STOPPED = 1, 2, 130
 
+_SHOWN_CHARS = 300
+
 app = typer.Typer(
     name="zvtc",
     no_args_is_help=True,
@@ -65,7 +67,8 @@ def options(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command and end the process with its exit code."""
-    logging.basicConfig(level=os.environ.get("ZVTC_LOG_LEVEL", "ERROR").upper(), stream=sys.stderr)
+    # The level is a setting, which a command reads: see `running.settings_from`.
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     sys.exit(_run(arguments))
 
 
@@ -73,7 +76,7 @@ def _run(arguments: list[str] | None) -> int:
     try:
         code: Any = app(arguments, standalone_mode=False)
     except CryptoError as e:
-        return _complain(e, USAGE if isinstance(e, UsageError) else FAILED)
+        return _complain(e)
     except typer.Exit as e:
         return e.exit_code
     except (KeyboardInterrupt, typer.Abort):
@@ -82,24 +85,45 @@ def _run(arguments: list[str] | None) -> int:
         # The reader of our output has left; what is buffered must not raise again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
-    except Exception as e:
+    except Exception as e:  # noqa: BLE001 - a traceback is shown to who asks for it
         # Typer brings its own copy of click, so its errors are known by their face only.
         explain = getattr(e, "format_message", None)
         if explain is None:
-            raise
-        return _complain(UsageError(explain().rstrip(".")), USAGE)
+            return _complain(_unexpected(e))
+        if not (message := explain().rstrip(".")):
+            return USAGE  # no arguments at all: the help has been shown
+        return _complain(UsageError(message))
     if code == STOPPED:  # Typer makes the code of an interrupt, some versions of it an exception
         sys.stderr.write("stopped; what was done is kept, the same command resumes\n")
     return code if isinstance(code, int) else 0
 
 
-def _complain(error: CryptoError, code: int) -> int:
+def _unexpected(error: Exception) -> CryptoError:
+    """Return the error of ours inside a group of tasks, or one that asks for a report."""
+    if isinstance(error, ExceptionGroup):
+        inner = error.subgroup(CryptoError)
+        found: Any = inner if inner is not None else error
+        while isinstance(found, ExceptionGroup):
+            found = found.exceptions[0]
+        error = found
+    if isinstance(error, CryptoError):
+        return error
+    detail = " ".join(str(error).split())[:_SHOWN_CHARS]
+    made = CryptoError(
+        f"unexpected {type(error).__name__}: {detail}",
+        remedy="Run it again with ZVTC_DEBUG=1 and report what it prints",
+    )
+    made.__cause__ = error
+    return made
+
+
+def _complain(error: CryptoError) -> int:
     if os.environ.get("ZVTC_DEBUG") == "1":
         raise error
     Console(stderr=True, highlight=False, soft_wrap=True).print(
         f"[red]error:[/red] {escape(str(error))}"
     )
-    return code
+    return USAGE if isinstance(error, UsageError) else FAILED
 
 
 if __name__ == "__main__":

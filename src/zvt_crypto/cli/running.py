@@ -1,6 +1,7 @@
 """Run a command's work: settings from flags, the platform around it, one event loop."""
 
 import asyncio
+import logging
 import signal
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -13,7 +14,9 @@ T = TypeVar("T")
 
 def settings_from(store: str | None = None, sim: str | None = None, **more: object) -> Settings:
     """Return the settings with these flags on top; a flag that is None was not given."""
-    return load_settings({"store": store, "sim": sim, **more}).settings
+    settings = load_settings({"store": store, "sim": sim, **more}).settings
+    logging.getLogger().setLevel(settings.log_level.upper())
+    return settings
 
 
 def run(work: Callable[[Platform], Awaitable[T]], settings: Settings, *, create: bool = False) -> T:
