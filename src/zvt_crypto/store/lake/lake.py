@@ -26,7 +26,7 @@ from zvt_crypto.store.lake.publish import publish
 from zvt_crypto.store.lake.reader import Reader
 from zvt_crypto.store.lake.segment import SegmentFiles
 from zvt_crypto.store.lake.storage import open_storage
-from zvt_crypto.store.lake.upkeep import WriterMark, in_background, vacuum
+from zvt_crypto.store.lake.upkeep import WriterMark, in_background, tidy, vacuum
 from zvt_crypto.store.lake.verify import verify
 from zvt_crypto.store.lake.writer import Writer
 
@@ -261,7 +261,7 @@ class LakeStore:
         self._writer.compact(series)
 
     def _tidy(self) -> None:
-        vacuum(self._catalog, self._storage, self._writers, self._clock() - _RETIRED_KEPT_US)
+        tidy(self._catalog, self._storage, self._writers, self._clock() - _RETIRED_KEPT_US)
 
     def _behind(self, what: str, action: Callable[[], object]) -> None:
         def guarded() -> None:

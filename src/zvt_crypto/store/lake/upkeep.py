@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -45,27 +45,35 @@ class WriterMark:
             return f"{self._token}-{next(self._numbers)}"
 
     def is_alive(self, token: str) -> bool:
-        """Return whether the writer of that mark still runs; a dead one's mark is removed."""
-        if token == self._token:
-            return True
+        """Return whether the writer of that mark still runs."""
+        return token == self._token or not self._try_lock(token, then_remove=False)
+
+    def dead(self) -> list[str]:
+        """Return the marks of writers that died; without any, there are no orphans."""
+        tokens = [path.stem for path in self._folder.glob("*.lock")]
+        return [token for token in tokens if not self.is_alive(token)]
+
+    def forget(self, tokens: Iterable[str]) -> None:
+        """Remove the marks of dead writers, once their files are gone."""
+        for token in tokens:
+            self._try_lock(token, then_remove=True)
+
+    def _try_lock(self, token: str, *, then_remove: bool) -> bool:
+        """Return whether nobody holds the mark."""
         try:
             handle = os.open(self._path(token), os.O_RDWR)
         except FileNotFoundError:
-            return False
+            return True
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            return True
-        else:
-            self._path(token).unlink(missing_ok=True)
             return False
+        else:
+            if then_remove:
+                self._path(token).unlink(missing_ok=True)
+            return True
         finally:
             os.close(handle)
-
-    def sweep(self) -> None:
-        """Remove the marks of dead writers."""
-        for path in self._folder.glob("*.lock"):
-            self.is_alive(path.stem)
 
     def close(self) -> None:
         """Give the mark up."""
@@ -116,8 +124,27 @@ def sweep_orphans(catalog: Catalog, storage: Storage, writers: WriterMark) -> in
     return len(orphans)
 
 
+def tidy(catalog: Catalog, storage: Storage, writers: WriterMark, older_than_us: int) -> int:
+    """Do what `vacuum` does, but look through the files only if a writer has died."""
+    freed = remove_retired(catalog, storage, older_than_us)
+    dead = writers.dead()
+    if dead:
+        sweep_orphans(catalog, storage, writers)
+        writers.forget(dead)
+    return freed
+
+
 def vacuum(catalog: Catalog, storage: Storage, writers: WriterMark, older_than_us: int) -> int:
     """Remove segments retired before `older_than_us`, and orphans; return bytes freed."""
+    freed = remove_retired(catalog, storage, older_than_us)
+    dead = writers.dead()
+    sweep_orphans(catalog, storage, writers)
+    writers.forget(dead)
+    return freed
+
+
+def remove_retired(catalog: Catalog, storage: Storage, older_than_us: int) -> int:
+    """Remove segments retired before `older_than_us`; return bytes freed."""
     with catalog.snapshot() as connection:
         retired = connection.execute(
             "SELECT id, path, bytes FROM segments WHERE retired_us < ?", (older_than_us,)
@@ -131,8 +158,6 @@ def vacuum(catalog: Catalog, storage: Storage, writers: WriterMark, older_than_u
             transaction.connection.executemany(
                 "DELETE FROM segments WHERE id = ?", [(key,) for key, _, _ in retired]
             )
-    writers.sweep()
-    sweep_orphans(catalog, storage, writers)
     return sum(size for _, _, size in retired)
 
 
