@@ -26,7 +26,7 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup ## run the main job on simulated exchanges
 	@$(BIN)/zvtc demo
 
-test: setup lint arch ## all that has to pass: lint, import contracts, tests
+test: setup lint arch types ## all that has to pass: lint, import contracts, types, tests
 	@$(PYTEST)
 
 fmt: setup ## format and fix what can be fixed
@@ -59,7 +59,7 @@ bench: setup ## the figures of docs/benchmarks.md, each beside its peer
 campaign: setup ## the long forms: 20 kills, long soaks
 	@ZVTC_TEST_KILLS=20 $(PYTEST) -m "campaign or not campaign" tests/e2e
 
-check: test types ## everything, types included
+check: test ## the same: what CI runs
 
 constraints: ## renew constraints.txt from the ranges in pyproject.toml
 	@rm -rf .venv-constraints && $(PYTHON) -m venv .venv-constraints
