@@ -6,6 +6,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from zvt_crypto.bootstrap.memory import choose_memory_pool
 from zvt_crypto.bootstrap.platform import Platform
 from zvt_crypto.settings import Settings, load_settings
 
@@ -30,6 +31,7 @@ def run(work: Callable[[Platform], Awaitable[T]], settings: Settings, *, create:
     Raises:
         KeyboardInterrupt: the user stopped it; what was committed is kept.
     """
+    choose_memory_pool()
 
     async def main() -> T:
         task = asyncio.current_task()
