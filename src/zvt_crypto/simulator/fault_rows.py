@@ -90,9 +90,7 @@ def _change(fault: Fault, row: Any, layout: Layout, key: int) -> None:
             for place in layout.times[:1]:
                 row[place] = _shifted(row[place], lambda value: value + _LATE * unit)
         case "revised_candles":
-            _scale(row, layout.prices[3], 1.001)
-            if layout.volume is not None:
-                _scale(row, layout.volume, 0.9)
+            _revise(row, layout)
         case _:
             _ruin(str(fault.params.get("what") or _BAD[key // 60_000_000 % len(_BAD)]), row, layout)
 
@@ -105,6 +103,16 @@ def _scale(row: Any, place: int | str, factor: float) -> None:
     text = str(row[place])
     decimals = len(text.partition(".")[2])
     row[place] = f"{float(text) * factor:.{decimals}f}"
+
+
+def _revise(row: Any, layout: Layout) -> None:
+    """Change close and volume to what might have been: no rule is broken that could tell."""
+    _scale(row, layout.prices[3], 1.001)
+    high, close = layout.prices[1], layout.prices[3]
+    if float(row[close]) > float(row[high]):
+        row[high] = row[close]
+    if layout.volume is not None:
+        _scale(row, layout.volume, 1.1)
 
 
 def _ruin(what: str, row: Any, layout: Layout) -> None:

@@ -48,6 +48,8 @@ _COMFORT: Final = 0.5
 _MAX_PRODUCT_PAGES: Final = 100
 # What ends this close to now must not come from a cache.
 _FRESH_US: Final = US_PER_MINUTE
+# More than are asked in the second an answer is cached for.
+_MAX_QUESTIONS: Final = 200
 _WRONG_PARAMETER: Final = (INVALID_ARGUMENT, "400")
 
 
@@ -60,6 +62,7 @@ class CoinbaseConnector(BaseCryptoConnector):
         super().__init__(COINBASE, tools)
         # None until it is known whether FOUR_HOUR exists.
         self._has_four_hours: bool | None = None
+        self._questions: dict[tuple[str | int, ...], None] = {}
 
     def check(self, endpoint: Endpoint, reply: HttpReply) -> None:
         """Raise what the reply's status and error body mean."""
@@ -335,12 +338,21 @@ class CoinbaseConnector(BaseCryptoConnector):
     ) -> T:
         native = _native(instrument)
         path = {"native": native} if "{native}" in endpoint.path else {}
+        fresh = self._asks_again((endpoint.name, native, *params.values())) or fresh
         try:
             return await self.request(
                 endpoint, decode, params, headers=NO_CACHE if fresh else None, **path
             )
         except UnknownSymbol:
             raise UnknownSymbol(NAME, instrument.symbol) from None
+
+    def _asks_again(self, question: tuple[str | int, ...]) -> bool:
+        """Remember a question; return whether it was asked lately: a cache is no second answer."""
+        known = question in self._questions
+        while len(self._questions) >= _MAX_QUESTIONS:
+            self._questions.pop(next(iter(self._questions)))
+        self._questions[question] = None
+        return known
 
     def _is_fresh(self, asked: Range) -> bool:
         return asked.end > self.clock.now_us() - _FRESH_US

@@ -15,6 +15,7 @@ from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.schema import SCHEMAS
 from zvt_crypto.core.series import Kind
 from zvt_crypto.core.timestamp import int_to_us, ints_to_us
+from zvt_crypto.core.validation import Reason
 from zvt_crypto.ports.connector import Fetched, Rejected
 
 UNDECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -66,6 +67,7 @@ def candle_page(
         Kind.CANDLES, page.columns, times, order, Range(window.start, min(window.end, running))
     )
     asked = Range(window.start, max(window.start, min(window.end, interval.floor(now_us))))
+    page.rejected.extend(_strays(times, window))
     return _fetched(asked, table, page, requests, body_bytes)
 
 
@@ -101,6 +103,16 @@ def funding_page(page: Page, window: Range, *, requests: int = 1, body_bytes: in
     times = _times(page)
     table = _table(Kind.FUNDING, page.columns, times, _key_order(times), window)
     return _fetched(window, table, page, requests, body_bytes)
+
+
+def _strays(times: Ints, window: Range) -> list[Rejected]:
+    """Return one note of the rows nobody asked for: the page may answer another question."""
+    strays = times[(times < window.start) | (times >= window.end)]
+    if not len(strays):
+        return []
+    first, last = int(strays.min()), int(strays.max())
+    raw = f"{len(strays)} candles from {first} to {last}, asked for {window.start}..{window.end}"
+    return [Rejected(first, Reason.OUTSIDE_WINDOW, raw)]
 
 
 def _times(page: Page) -> Ints:

@@ -45,6 +45,7 @@ from zvt_crypto.services.loader.work import SeriesWork
 
 log = logging.getLogger(__name__)
 
+_IN_FLIGHT = 8
 # The earliest moment any of our exchanges has data for lies after this.
 _DAWN_US = 1_262_304_000_000_000  # 2010-01-01
 
@@ -247,9 +248,12 @@ class CryptoDataLoader:
         return end is None or end > now_us - US_PER_DAY
 
     async def _exchange_now(self, exchange: str, local_now: int) -> int:
-        """Return the exchange's clock, which alone decides whether a candle has closed."""
+        """Return the earlier of the exchange's clock and ours: what is before both is over.
+
+        An exchange that tells a wrong time must not have time that is still to come called empty.
+        """
         try:
-            return await self.connector(exchange).sync_clock()
+            return min(await self.connector(exchange).sync_clock(), self.clock.now_us())
         except CryptoError as e:
             log.warning("server_time_failed", extra={"exchange": exchange, "code": e.code})
             return local_now
@@ -283,7 +287,7 @@ class CryptoDataLoader:
             if exchange in self._broken:
                 raise self._broken[exchange]
             if not job.asked.is_empty:
-                await self._load_series(job, source)
+                await self._load_named(job, source)
             job.progress.state = "done"
         except (StoreFull, StoreCorrupt) as e:
             failures.append(e)
@@ -296,6 +300,21 @@ class CryptoDataLoader:
             log.log(level, "series_stopped", extra={"series": str(job.series), "code": e.code})
         finally:
             job.report.seconds = self.clock.monotonic_s() - began
+
+    async def _load_named(self, job: _Job, source: Source) -> None:
+        """Load a series; if the exchange has given it another name by now, under that one."""
+        try:
+            await self._load_series(job, source)
+        except UnknownSymbol as e:
+            table = await self.instruments(job.series.exchange, refresh=True)
+            try:
+                renamed = table.resolve(job.series.symbol)
+            except UnknownSymbol as gone:
+                raise gone from e
+            if renamed.native == job.instrument.native:
+                raise
+            job.instrument = renamed
+            await self._load_series(job, source)
 
     async def _load_series(self, job: _Job, source: Source) -> None:
         connector = self.connector(job.instrument.exchange)
@@ -322,13 +341,16 @@ class CryptoDataLoader:
             job.report.requests += finer.report.requests
             job.report.body_bytes += finer.report.body_bytes
             job.report.rows_rejected += finer.report.rows_rejected
+            job.report.precision_loss += finer.report.precision_loss
             done = await derive(self.store, job.series, native, job.asked, source)
             job.report.rows_written += done.inserted + done.corrected
             job.report.rows_corrected += done.corrected
 
     def _work(self, job: _Job, source: Source) -> SeriesWork:
         exchange = job.instrument.exchange
-        slots = self._slots.setdefault(exchange, asyncio.Semaphore(self.config.concurrency))
+        slots = self._slots.setdefault(
+            exchange, asyncio.Semaphore(self.config.concurrency.get(exchange, _IN_FLIGHT))
+        )
         return SeriesWork(
             store=self.store,
             strategy=self._strategy(job),

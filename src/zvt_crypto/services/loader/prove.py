@@ -5,8 +5,10 @@ stale cache. A second answer proves a hole empty only if it returns every row al
 range it was asked for, and rows on both sides of the hole: a page cut anywhere shows. The
 question is therefore widened to the known neighbours of the hole, and past the window where it
 has none. At the very ends of a market there is nothing beyond; there an answer counts only
-when it comes several times, with as many known rows as one page holds. An answer that lacks known
-rows proves nothing, and the question is narrowed and put again.
+when it comes several times, to questions that take ever fewer known rows along: a page that is
+always cut at the same place, or at the same share, cannot hold them all each time. An answer that
+lacks known rows proves nothing, nor does one with rows nobody asked for: it may belong to another
+question. Then the question is narrowed and put again.
 """
 
 from collections.abc import Sequence
@@ -68,15 +70,13 @@ async def prove(strategy: Strategy, window: Range, first: Answer) -> Proven:
             break
     done = [s.range for s in confirmed]
     suspects = strategy.suspects(result.table, window)
-    bad = _bad_slots(strategy, result) if suspects else []
+    result.missing.extend(_bad_slots(strategy, result, suspects))
+    if not strategy.shows_holes and any(bad.timestamp_us is None for bad in result.rejected):
+        result.missing.append(window)  # the refused row is somewhere in it
     for suspect in suspects:
-        proven = not subtract([suspect.range], done)
-        if not proven:
-            result.missing.extend(subtract([suspect.range], done))
-            continue
+        result.missing.extend(subtract([suspect.range], done))
         if suspect.verdict is Verdict.EMPTY:
-            result.empty.extend(subtract([suspect.range], bad))
-        result.missing.extend(part for part in bad if not part.overlap(suspect.range).is_empty)
+            result.empty.append(suspect.range)
     result.missing = union([*result.missing, *subtract([window], result.answered)])
     result.empty = subtract(result.empty, result.missing)
     return result
@@ -109,9 +109,9 @@ def _groups(window: Range, suspects: Sequence[Suspect], asks: int) -> list[list[
 
 async def _ask_again(strategy: Strategy, result: Proven, group: Sequence[Suspect]) -> bool:
     """Ask about `group`; return whether the answers prove that nothing is absent there."""
-    wide = _question(strategy, result, group)
-    known = cut(result.table, wide)
-    for _ in range(_BLIND_ASKS):
+    for blind in range(_BLIND_ASKS):
+        wide = _question(strategy, result, group, blind)
+        known = cut(result.table, wide)
         answer = await strategy.ask(wide)
         result.requests += answer.requests
         result.body_bytes += answer.body_bytes
@@ -121,19 +121,23 @@ async def _ask_again(strategy: Strategy, result: Proven, group: Sequence[Suspect
         result.table = strategy.merge(result.table, cut(answer.table, result.window))
         if result.table.num_rows > before or not strategy.holds_all(known, answer.table):
             return False
+        if any(bad.timestamp_us is None for bad in answer.rejected):
+            return False  # a row without a time may belong anywhere
         times = times_of(answer.table)
         start, end = group[0].range.start, group[-1].range.end
         # An id jump holds its neighbours itself; a grid hole lies strictly between them.
         if len(times) and times[0] <= start and times[-1] >= end - 1:
             return True
+        if any(bad.reason == Reason.OUTSIDE_WINDOW for bad in answer.rejected):
+            return False
     return True
 
 
-def _question(strategy: Strategy, result: Proven, group: Sequence[Suspect]) -> Range:
+def _question(strategy: Strategy, result: Proven, group: Sequence[Suspect], blind: int) -> Range:
     """Return the range of `group` widened to rows on both sides, as far as one page reaches.
 
     On a side without a known row it reaches half a page out; on the other it then takes more
-    known rows along, so that an answer cut short shows.
+    known rows along, so that an answer cut short shows: fewer of them each `blind` time.
     """
     start, end = group[0].range.start, group[-1].range.end
     span = strategy.page_span(start)
@@ -143,10 +147,11 @@ def _question(strategy: Strategy, result: Proven, group: Sequence[Suspect]) -> R
     right = int(np.searchsorted(times, end))
     low = int(times[left]) if left >= 0 else start - reach
     high = int(times[right]) + 1 if right < len(times) else end + reach
+    more = reach * (_BLIND_ASKS - blind) // _BLIND_ASKS
     if right >= len(times):
-        low = min(low, max(start - reach, result.window.start))
+        low = min(low, max(start - more, result.window.start))
     if left < 0:
-        high = max(high, min(end + reach, result.window.end))
+        high = max(high, min(end + more, result.window.end))
     wide = strategy.on_grid(Range(low, high))
     if wide.end - wide.start <= span:
         return wide
@@ -154,17 +159,24 @@ def _question(strategy: Strategy, result: Proven, group: Sequence[Suspect]) -> R
     return strategy.on_grid(Range(start - reach, min(end + reach, start - reach + span)))
 
 
-def _bad_slots(strategy: Strategy, result: Proven) -> list[Range]:
-    """Return where the exchange has a row that we refuse: neither observed nor empty."""
-    interval = strategy.interval
+def _bad_slots(strategy: Strategy, result: Proven, suspects: Sequence[Suspect]) -> list[Range]:
+    """Return where the exchange has a row that we refuse: neither observed nor empty.
+
+    A candle that keeps opening off the grid says nothing else than that none opens on it.
+    """
+    if not result.rejected:
+        return []
     slots: list[Range] = []
     held = set(times_of(result.table).tolist())
+    doubtful = union(s.range for s in suspects)
     for bad in result.rejected:
-        at = bad.timestamp_us
-        if at is None or at in held or bad.reason in (Reason.OFF_GRID, Reason.DUPLICATE):
+        if bad.timestamp_us is None or bad.reason in (Reason.DUPLICATE, Reason.OFF_GRID):
             continue
-        if result.window.holds(at):
-            slots.append(Range(at, at + 1 if interval is None else interval.shift(at, 1)))
+        slot = strategy.slot(bad.timestamp_us)
+        # Where time alone is no key, a good row at the same moment may be another one.
+        is_known = slot.start in held and strategy.is_told_by_time(slot, doubtful)
+        if result.window.holds(slot.start) and not is_known:
+            slots.append(slot)
     return union(slots)
 
 

@@ -14,7 +14,7 @@ from zvt_crypto.core.gap import candle_holes, id_breaks
 from zvt_crypto.core.instrument import Instrument
 from zvt_crypto.core.interval import US_PER_DAY, US_PER_HOUR, Interval
 from zvt_crypto.core.ledger import Verdict
-from zvt_crypto.core.ranges import Range, union
+from zvt_crypto.core.ranges import Range, intersect, union
 from zvt_crypto.core.schema import KEYS, SCHEMAS, empty_table
 from zvt_crypto.core.series import Kind
 from zvt_crypto.core.validation import (
@@ -43,6 +43,7 @@ class Answer:
     answered: Sequence[Range]
     requests: int = 0
     body_bytes: int = 0
+    precision_loss: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,16 @@ class Strategy(ABC):
         """Return the interval, for candles."""
         return None
 
+    @property
+    def counts_ids(self) -> bool:
+        """Return whether neighbouring answers are joined by their ids."""
+        return False
+
+    @property
+    def shows_holes(self) -> bool:
+        """Return whether an absent row can be told from the rows around it."""
+        return True
+
     def windows(self, asked: Range) -> list[Range]:
         """Return `asked` in parts that one question answers each."""
         return self.connector.windows(self.instrument, self.kind, self.interval, asked)
@@ -106,6 +117,15 @@ class Strategy(ABC):
         """Return the ends that neighbouring answers must join, for kinds with counted ids."""
         del table
         return None
+
+    def slot(self, moment: int) -> Range:
+        """Return the time a row at `moment` speaks for."""
+        return Range(moment, moment + 1)
+
+    def is_told_by_time(self, slot: Range, doubtful: Sequence[Range]) -> bool:
+        """Return whether a row held at this time is surely the row, not a neighbour of it."""
+        del slot, doubtful
+        return True
 
     def merge(self, older: pa.Table, newer: pa.Table) -> pa.Table:
         """Return all rows by key; where both have one, the newer answer wins."""
@@ -146,6 +166,11 @@ class CandleStrategy(Strategy):
         far = self._interval.shift(self._interval.floor(start), _FAR_CANDLES)
         first = self.windows(Range(start, far))[0]
         return first.end - first.start
+
+    def slot(self, moment: int) -> Range:
+        """Return the time from the open at or before `moment` to the next."""
+        opened = self._interval.floor(moment)
+        return Range(opened, self._interval.shift(opened, 1))
 
     def on_grid(self, wide: Range) -> Range:
         """Return the opens in `wide`."""
@@ -201,9 +226,23 @@ class TradeStrategy(Strategy):
         low, high = int(ids.argmin()), int(ids.argmax())
         return Seam(int(times[low]), int(ids[low]), int(times[high]), int(ids[high]))
 
+    @property
+    def counts_ids(self) -> bool:
+        """Return whether neighbouring answers are joined by their ids."""
+        return self.connector.counts_trade_ids(self.instrument)
+
+    @property
+    def shows_holes(self) -> bool:
+        """Return whether ids tell of absent trades."""
+        return self.counts_ids
+
+    def is_told_by_time(self, slot: Range, doubtful: Sequence[Range]) -> bool:
+        """Return whether the ids show that nothing is absent around this time."""
+        return self.counts_ids and not intersect([slot], doubtful)
+
     def _counted(self, table: pa.Table) -> Ints | None:
         """Return the ids as numbers, where the exchange counts them up one by one."""
-        if not self.connector.counts_trade_ids(self.instrument):
+        if not self.counts_ids:
             return None
         return numeric_ids(table["trade_id"])
 
@@ -224,7 +263,7 @@ class FundingStrategy(Strategy):
         return _answer(fetched, checked.table, checked.rejected)
 
     def suspects(self, table: pa.Table, window: Range) -> list[Suspect]:
-        """Return pauses over one and a half times the commonest, edges included."""
+        """Return pauses over one and a half times the commonest, and over it at the edges."""
         if table.num_rows == 0:
             return [Suspect(window, Verdict.EMPTY)]
         times = times_of(table)
@@ -233,7 +272,9 @@ class FundingStrategy(Strategy):
         usual = min(usual, US_PER_DAY)
         edges = np.concatenate(([window.start - 1], times, [window.end]))
         found: list[Suspect] = []
-        for at in np.flatnonzero(np.diff(edges) > usual * 3 // 2):
+        longest = np.full(len(edges) - 1, usual * 3 // 2)
+        longest[[0, -1]] = usual
+        for at in np.flatnonzero(np.diff(edges) > longest):
             pause = Range(int(edges[at]) + 1, int(edges[at + 1]))
             found.append(Suspect(pause, Verdict.OBSERVED))
         return found
@@ -265,4 +306,5 @@ def _answer(fetched: Sequence[Fetched], table: pa.Table, invalid: Sequence[Rejec
         answered=union(one.asked for one in fetched),
         requests=sum(one.requests for one in fetched),
         body_bytes=sum(one.body_bytes for one in fetched),
+        precision_loss=sum(one.precision_loss for one in fetched),
     )

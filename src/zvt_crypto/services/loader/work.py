@@ -16,7 +16,7 @@ from zvt_crypto.core.errors import (
     NetworkFault,
     ServerFault,
 )
-from zvt_crypto.core.interval import US_PER_DAY, Interval
+from zvt_crypto.core.interval import US_PER_DAY, US_PER_HOUR, US_PER_MINUTE, Interval
 from zvt_crypto.core.ledger import Source, Verdict, owed, unknown
 from zvt_crypto.core.ranges import Range, intersect, subtract, union
 from zvt_crypto.core.schema import empty_table
@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 # An archive file that is absent this long after its day will not come any more.
 _ARCHIVE_DUE_US = 10 * US_PER_DAY
+# How far beside a range trades are looked for, to see whether ids join on.
+_EDGE_US = (US_PER_MINUTE, US_PER_HOUR)
 # Answers to one question before an exchange that changes its mind is given up.
 _MOST_ANSWERS = 6
 
@@ -56,6 +58,10 @@ class SeriesWork:
     now_us: int
     refetch: bool = False
     _seams: list[Seam] = field(default_factory=list[Seam])
+    _beside: list[pa.Table] = field(default_factory=list[pa.Table])
+    _refused: list[tuple[Range, CryptoError]] = field(
+        default_factory=list[tuple[Range, CryptoError]]
+    )
     _commits: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
@@ -76,7 +82,10 @@ class SeriesWork:
         todo = await self._from_archives(todo)
         todo = await self._out_of_reach(todo)
         await self._from_rest(todo)
+        await self._look_past_edges(todo)
         await self._close_seams()
+        if self._refused:
+            raise self._refused[0][1]
 
     # -- stages ---------------------------------------------------------------------------------
 
@@ -156,6 +165,7 @@ class SeriesWork:
                 "archive_refused",
                 extra={"exchange": self.series.exchange, "file": file.name, "code": e.code},
             )
+            self._refused.append((file.covers, e))
             return False
         return True
 
@@ -165,13 +175,18 @@ class SeriesWork:
         )
         async for fetched in parts:
             self._count(fetched.requests, fetched.body_bytes)
+            self.report.precision_loss += fetched.precision_loss
             yield fetched
 
     async def _out_of_reach(self, todo: list[Range]) -> list[Range]:
-        """Settle what REST cannot answer any more; return what it can."""
+        """Settle what REST cannot answer any more; return what it can.
+
+        Where a bulk file is there and could not be read today, nothing is settled.
+        """
         reach = self._reach()
         gone = intersect(todo, [Range(0, reach)]) if reach > 0 else []
-        for part in gone:
+        self._refused = [r for r in self._refused if intersect([r[0]], gone)]
+        for part in subtract(gone, [covers for covers, _ in self._refused]):
             due = self.now_us - _ARCHIVE_DUE_US
             files = await self._connector.archives(
                 self.strategy.instrument, self.series.kind, self.strategy.interval, part
@@ -217,6 +232,32 @@ class SeriesWork:
         if errors:
             raise errors[0]
 
+    async def _look_past_edges(self, todo: Sequence[Range]) -> None:
+        """Look at the trades beside what was loaded: their ids have to join on.
+
+        Nothing else shows that the first or the last trades are absent.
+        """
+        if not self.strategy.counts_ids:
+            return
+        reach = self._reach()
+        for part in todo:
+            for width in _EDGE_US:
+                before = Range(max(part.start - width, reach), part.start)
+                if before.is_empty or await self._note_beside(before):
+                    break
+            for width in _EDGE_US:
+                after = Range(part.end, min(part.end + width, self.now_us))
+                if after.is_empty or await self._note_beside(after):
+                    break
+
+    async def _note_beside(self, beside: Range) -> bool:
+        async with self.slots:
+            answer = await self.strategy.ask(beside)
+        self._count(answer.requests, answer.body_bytes)
+        self._note_seam(answer.table)
+        self._beside.append(answer.table)
+        return answer.table.num_rows > 0
+
     async def _close_seams(self) -> None:
         """Ask for trades that ids show to be absent between two answers."""
         seams = sorted(self._seams)
@@ -225,15 +266,21 @@ class SeriesWork:
                 continue
             gap = Range(min(left.last_us, right.first_us), max(left.last_us, right.first_us) + 1)
             known = await self.store.read(self.series, gap)
+            for table in self._beside:
+                known = self.strategy.merge(known, cut(table, gap))
             async with self.slots:
                 result = await prove(self.strategy, gap, Answer(known, (), [gap]))
             self._count(result.requests, result.body_bytes)
-            await self._commit_proven([result], self.source)
+            mine = _clipped(result, self.asked)
+            for lost in mine.missing:
+                await self.store.discard(self.series, lost)  # it was taken for whole before
+            await self._commit_proven([mine], self.source)
 
     async def _ask(self, window: Range) -> Answer:
         """Ask for a window; with `confirm = "rows"` until two answers running agree."""
         answer = await self.strategy.ask(window)
         self._count(answer.requests, answer.body_bytes)
+        self.report.precision_loss += answer.precision_loss
         if self.config.confirm == "holes":
             return answer
         for _ in range(_MOST_ANSWERS):
@@ -323,6 +370,18 @@ class SeriesWork:
         self.report.requests += requests
         self.report.body_bytes += body_bytes
         self.progress.requests += requests
+
+
+def _clipped(proven: Proven, part: Range) -> Proven:
+    """Return what is proven of `part` alone."""
+    window = proven.window.overlap(part)
+    return Proven(
+        window,
+        cut(proven.table, window),
+        [b for b in proven.rejected if b.timestamp_us is None or window.holds(b.timestamp_us)],
+        intersect(proven.empty, [window]),
+        intersect(proven.missing, [window]),
+    )
 
 
 def _findings(window: Range, empty: Sequence[Range], missing: Sequence[Range]) -> list[Finding]:
