@@ -208,7 +208,10 @@ class SeriesWork:
         await run_bounded((self._chunk(chunk) for chunk in chunks), 2)
 
     async def _chunk(self, windows: list[Range]) -> None:
-        """Ask for consecutive windows, prove their holes, commit them as one."""
+        """Ask for consecutive windows, prove their holes, commit them as one.
+
+        Busy trades fill memory long before the chunk is done: then what is there goes first.
+        """
         proven: list[Proven] = []
         errors: list[CryptoError] = []
 
@@ -224,11 +227,15 @@ class SeriesWork:
                     return
             self._count(result.requests, result.body_bytes)
             proven.append(result)
+            if sum(p.table.num_rows for p in proven) >= self.config.chunk_rows:
+                full = proven.copy()
+                proven.clear()
+                await self._commit_proven(full, self.source)
 
         async with asyncio.TaskGroup() as together:
             for window in windows:
                 together.create_task(one(window))
-        await self._commit_proven(sorted(proven, key=lambda p: p.window.start), self.source)
+        await self._commit_proven(proven, self.source)
         if errors:
             raise errors[0]
 
@@ -322,6 +329,7 @@ class SeriesWork:
     async def _commit_proven(self, proven: Sequence[Proven], source: Source) -> None:
         if not proven:
             return
+        proven = sorted(proven, key=lambda p: p.window.start)
         for one in proven:
             self._note_seam(one.table)
         tables = [p.table for p in proven if p.table.num_rows]

@@ -20,7 +20,7 @@ from zvt_crypto.core.interval import Interval
 from zvt_crypto.core.ledger import Verdict
 from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.series import Kind, candle_series
-from zvt_crypto.services.loader import LoadRequest
+from zvt_crypto.services.loader import LoaderConfig, LoadRequest
 
 HOURS = candle_series("binance", "BTC-USDT", Interval.H1)
 
@@ -273,3 +273,14 @@ async def test_time_an_answer_does_not_speak_for_stays_missing(world: World) -> 
         (Range(START + 94 * HOUR, START + 100 * HOUR), Verdict.OBSERVED),
     ]
     assert not report.is_complete
+
+
+async def test_a_full_chunk_is_committed_before_it_is_done(world: World) -> None:
+    # given room for fifteen rows, and an exchange that fails on its fourth answer
+    world.loader.config = LoaderConfig(chunk_windows=10, chunk_rows=15, concurrency={"binance": 1})
+    world.exchange.error = lambda n: NetworkFault("binance", "reset") if n == 3 else None
+
+    report = (await world.loader.load([hours()])).series[0]
+
+    # then the three pages before it are kept
+    assert sum(e.rows for e in report.coverage) == 30
