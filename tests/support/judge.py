@@ -77,11 +77,14 @@ def truth_of(sim: Sim, series: Series, asked: Range) -> Truth:
             times, rates = _ints(table["funding_time_us"]), _floats(table["funding_rate"])
             return Truth(times, {"funding_rate": rates}, [])
         case _:
-            return _trades(table, folded=series.exchange == "binance")
+            return _trades(table, series.exchange)
 
 
-def _trades(table: pa.Table, *, folded: bool) -> Truth:
+def _trades(table: pa.Table, exchange: str) -> Truth:
     ids, times = _ints(table["trade_id"]), _ints(table["time_us"])
+    folded = exchange == "binance"
+    if exchange != "coinbase":  # the others stamp milliseconds
+        times = times - times % 1_000
     sizes = _floats(table["size"])
     starts = np.arange(len(ids))
     if folded and len(ids):
