@@ -25,6 +25,8 @@ from zvt_crypto.services.loader import CryptoDataLoader, LoaderConfig
 from zvt_crypto.settings import ExchangeSettings, Settings
 
 ARCHIVE_ROLE = "archive"
+# A host that asks for a pause is waited for that long even by those in a hurry.
+_LEAST_PATIENCE_S = 5.0
 
 
 class Connectors(Mapping[str, BaseCryptoConnector]):
@@ -108,6 +110,7 @@ class Connectors(Mapping[str, BaseCryptoConnector]):
                 share=mine.budget,
                 clock=self._clock,
                 server_clock=server_clock,
+                patience_s=max(self._settings.net.retry_for_s, _LEAST_PATIENCE_S),
             )
         return made
 

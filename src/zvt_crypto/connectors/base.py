@@ -28,7 +28,7 @@ from zvt_crypto.core.ranges import Range, split
 from zvt_crypto.core.record import Book, ExchangeStatus, OpenInterest, Quote
 from zvt_crypto.core.series import Kind
 from zvt_crypto.net.clock import ServerClock, SystemClock
-from zvt_crypto.net.governor import Governor
+from zvt_crypto.net.governor import Frozen, Governor
 from zvt_crypto.net.http import HttpClient, HttpReply
 from zvt_crypto.net.retry import RetryPolicy, retrying
 from zvt_crypto.ports.clock import Clock
@@ -260,7 +260,10 @@ class BaseCryptoConnector(ABC):
         governor = self._tools.governors[endpoint.host]
 
         async def once() -> T:
-            await governor.acquire(endpoint.costs)
+            try:
+                await governor.acquire(endpoint.costs)
+            except Frozen as e:
+                raise Banned(self.exchange, round(e.seconds)) from e
             self.stats.requests += 1
             self.stats.by_endpoint[endpoint.name] = self.stats.by_endpoint.get(endpoint.name, 0) + 1
             reply = await self._tools.http.get(address, headers=headers)

@@ -44,6 +44,14 @@ class _Waiter:
         self.turn: asyncio.Future[_Verdict] = asyncio.get_running_loop().create_future()
 
 
+class Frozen(Exception):
+    """The host answers nobody for so long that waiting is for the user to decide."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        super().__init__(seconds)
+
+
 class _Verdict(NamedTuple):
     """`refused` names the quotas that do not allow it, `wait_us` when the first of them may."""
 
@@ -93,6 +101,7 @@ class Governor:
         *,
         clock: Clock | None = None,
         server_clock: ServerClock | None = None,
+        patience_s: float = math.inf,
     ) -> None:
         if not 0 < share <= 1:
             raise ValueError("share must be over 0 and at most 1")
@@ -118,6 +127,7 @@ class Governor:
         self._pump: asyncio.Task[None] | None = None
         self._reports: deque[_Report] = deque(maxlen=64)
         self._frozen_until_us = 0.0
+        self._patience_s = patience_s
 
     @property
     def frozen_s(self) -> float:
@@ -132,6 +142,7 @@ class Governor:
 
         Raises:
             ValueError: a quota is unknown, or the cost is over its limit and would wait for ever.
+            Frozen: the host stays frozen for longer than the governor's patience.
         """
         wanted = self._priced(cost)
         names = frozenset(cost)
@@ -266,7 +277,8 @@ class Governor:
         frozen_us = min(cells[_FROZEN_UNTIL] - now.local, _MAX_FREEZE_US)
         if frozen_us > 0:
             self._frozen_until_us = now.local + frozen_us
-            return _Verdict(frozen_us, self._all_names)
+            is_long = frozen_us > self._patience_s * US_PER_S
+            return _Verdict(math.inf if is_long else frozen_us, self._all_names)
         refused: list[str] = []
         soonest_us = math.inf
         for meter, amount in wanted:
@@ -332,6 +344,8 @@ class Governor:
 
     def _refuse_hopeless(self, verdict: _Verdict, cost: Mapping[str, float]) -> None:
         if verdict.wait_us == math.inf:
+            if (seconds := self.frozen_s) > self._patience_s:
+                raise Frozen(seconds)
             (name,) = verdict.refused
             raise ValueError(f"{self.name}: {cost[name]:g} is over the limit of quota {name!r}")
 

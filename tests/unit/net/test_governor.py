@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from zvt_crypto.net.clock import ServerClock
-from zvt_crypto.net.governor import Governor
+from zvt_crypto.net.governor import Frozen, Governor
 from zvt_crypto.net.governor_state import MemoryState
 from zvt_crypto.net.quota import Quota
 
@@ -441,3 +441,18 @@ async def test_memory_state_keeps_its_cells():
     seen: list[float] = []
     state.post(lambda cells, _: seen.extend(cells))
     assert seen == [7.0]
+
+
+def test_a_freeze_longer_than_patience_is_told_and_not_waited_for(sim: Any):
+    # given a governor that is ready to wait for ten seconds
+    governor = governor_of(sim, Quota("ip", 100, 1.0, "rolling"), patience_s=10.0)
+
+    async def frozen() -> float:
+        # when the host is frozen for longer
+        governor.freeze(600, "banned")
+        with pytest.raises(Frozen) as told:
+            await governor.acquire({"ip": 1})
+        return told.value.seconds
+
+    # then nobody waits, and everybody is told how long it would have been
+    assert sim.run(frozen()) == pytest.approx(600, abs=1)
