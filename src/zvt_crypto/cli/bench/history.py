@@ -31,7 +31,7 @@ _TIMES_CCXT: Final = 3.0
 _MONTH_MINUTES: Final = 30 * 1440
 _BUDGET_S: Final = 150.0
 _BUDGET_SHARE: Final = 0.95
-_BUDGET_SYMBOLS: Final = ("BTC-USDT", "ETH-USDT", "SOL-USDT", "XRP-USDT")
+_BUDGET_SYMBOLS: Final = ("BTC-USDT", "ETH-USDT", "SOL-USDT", "XRP-USDT", "DOGE-USDT")
 
 _Runs = dict[str, Series]
 
