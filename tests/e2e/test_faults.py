@@ -44,7 +44,7 @@ ANSWERS: list[dict[str, Any]] = [
 ]
 CONNECTIONS: list[dict[str, Any]] = [
     {"kind": "slow", "every": 4, "delay_s": 0.3},
-    {"kind": "timeout", "first": 1, "delay_s": 6},
+    {"kind": "timeout", "first": 2, "delay_s": 1},
     {"kind": "disconnect", "every": 3},
     {"kind": "refuse", "every": 3},
     {"kind": "refuse"},
@@ -64,8 +64,8 @@ PAGES: list[dict[str, Any]] = [
 ]
 CANDLE_PAGES: list[dict[str, Any]] = [
     *PAGES,
+    # For ever off the grid is believed: then no candle opens on it.
     {"kind": "off_grid_rows", "first": 2},
-    {"kind": "off_grid_rows", "every": 2},
 ]
 
 
@@ -125,9 +125,10 @@ async def test_candles_an_exchange_denies_for_long_come_with_a_recheck(
     sim: Sim, tmp_path: Path, exchange: str
 ) -> None:
     # given an exchange that says again and again there was nothing
-    case = candles_case(exchange, hours=4)
+    start = LONG_AGO + 10 * US_PER_DAY  # not asked for before: Coinbase remembers for a second
+    case = candles_case(exchange, start=start, hours=4)
     async with fault_world(sim, tmp_path, **{"load.archive": "never"}) as world:
-        gone = Range(LONG_AGO + US_PER_HOUR, LONG_AGO + 2 * US_PER_HOUR)
+        gone = Range(start + US_PER_HOUR, start + 2 * US_PER_HOUR)
         sim.fault(
             "missing_candles", exchange=exchange, start=format_us(gone.start),
             end=format_us(gone.end),
@@ -191,6 +192,46 @@ async def test_wrong_values_are_corrected_by_a_recheck_and_kept_readable(
         assert report.series[0].rows_corrected == wrong.num_rows
         assert (await store.corrections(case.series)).num_rows == wrong.num_rows
         assert (await store.read(case.series, case.asked, as_of=moment)).equals(wrong)
+
+
+# -- bulk files ----------------------------------------------------------------------------------
+
+FILES: list[dict[str, Any]] = [
+    {"kind": "archive_404"},
+    {"kind": "archive_404", "first": 1},
+    {"kind": "archive_bad_checksum"},
+    {"kind": "archive_corrupt_zip", "first": 1},
+    {"kind": "archive_corrupt_zip"},
+    {"kind": "archive_missing_rows"},
+    {"kind": "archive_header"},
+    {"kind": "archive_unsorted"},
+    {"kind": "http_5xx", "endpoint": "zip"},
+    {"kind": "disconnect", "every": 2, "endpoint": "zip"},
+]
+
+
+@pytest.mark.parametrize("exchange", ["binance", "okx"])
+@pytest.mark.parametrize("fault", FILES, ids=name)
+async def test_candle_files(sim: Sim, tmp_path: Path, exchange: str, fault: dict[str, Any]) -> None:
+    async with fault_world(sim, tmp_path, **{"load.archive": "always"}) as world:
+        await world.under(candles_case(exchange, hours=48), **fault)
+
+
+@pytest.mark.parametrize("exchange", FUNDED)
+@pytest.mark.parametrize("fault", FILES, ids=name)
+async def test_trade_files(sim: Sim, tmp_path: Path, exchange: str, fault: dict[str, Any]) -> None:
+    if exchange == "bybit" and fault["kind"] == "archive_missing_rows":
+        pytest.skip("its files have no checksum beside them and its ids no order: nothing can tell")
+    async with fault_world(sim, tmp_path) as world:
+        # What only a file has is lost where the exchange says there is none: asked for anew, it
+        # comes all the same.
+        await world.under(trades_case(exchange, now_us(), archive=True), refetch=True, **fault)
+
+
+@pytest.mark.parametrize("fault", FILES, ids=name)
+async def test_funding_files(sim: Sim, tmp_path: Path, fault: dict[str, Any]) -> None:
+    async with fault_world(sim, tmp_path, **{"load.archive": "always"}) as world:
+        await world.under(funding_case("binance", now_us()), **fault)
 
 
 # -- the venue -----------------------------------------------------------------------------------

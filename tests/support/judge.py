@@ -15,7 +15,7 @@ import pyarrow as pa
 from sim_process import Sim
 
 from zvt_crypto.core.column import times_of
-from zvt_crypto.core.ledger import Verdict
+from zvt_crypto.core.ledger import ABSENT, Verdict
 from zvt_crypto.core.ranges import Range, subtract, union
 from zvt_crypto.core.series import Kind, Series
 from zvt_crypto.core.timestamp import format_us
@@ -114,7 +114,7 @@ async def check_honest(
             mine = cut(rows, part)
             assert mine.num_rows == entry.rows, (series, entry)
             _check_rows(mine, true, series, part, whole=True)
-        elif entry.verdict is not Verdict.MISSING:
+        elif entry.verdict in ABSENT:
             shown = [format_us(t) for t in true.times[:5].tolist()]
             assert not shown, f"{series} calls {entry} {entry.verdict}, but there is {shown}"
     if verify:

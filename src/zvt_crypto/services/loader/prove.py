@@ -125,8 +125,10 @@ async def _ask_again(strategy: Strategy, result: Proven, group: Sequence[Suspect
             return False  # a row without a time may belong anywhere
         times = times_of(answer.table)
         start, end = group[0].range.start, group[-1].range.end
-        # An id jump holds its neighbours itself; a grid hole lies strictly between them.
-        if len(times) and times[0] <= start and times[-1] >= end - 1:
+        # An id jump holds its neighbours itself; a grid hole lies strictly between them. A candle
+        # off the grid is believed like an answer without neighbours: if it always comes.
+        is_off = any(bad.reason == Reason.OFF_GRID for bad in answer.rejected)
+        if len(times) and times[0] <= start and times[-1] >= end - 1 and not is_off:
             return True
         if any(bad.reason == Reason.OUTSIDE_WINDOW for bad in answer.rejected):
             return False

@@ -33,8 +33,9 @@ log = logging.getLogger(__name__)
 
 # An archive file that is absent this long after its day will not come any more.
 _ARCHIVE_DUE_US = 10 * US_PER_DAY
-# How far beside a range trades are looked for, to see whether ids join on.
-_EDGE_US = (US_PER_MINUTE, US_PER_HOUR)
+# How far beside a range trades are looked for, to see whether ids join on; an hour without any is
+# asked for twice.
+_EDGE_US = (US_PER_MINUTE, US_PER_HOUR, US_PER_HOUR)
 # Answers to one question before an exchange that changes its mind is given up.
 _MOST_ANSWERS = 6
 
@@ -312,10 +313,15 @@ class SeriesWork:
                 result = await prove(self.strategy, page, known)
             self._count(result.requests, result.body_bytes)
             proven.append(result)
-        tables = [answer.table, *(p.table for p in proven)]
         table = answer.table
-        for more in tables[1:]:
-            table = self.strategy.merge(table, more)
+        for one in proven:
+            table = self.strategy.merge(table, one.table)
+        for gap in self._across(table, window, [p.window for p in proven]):
+            async with self.slots:
+                result = await prove(self.strategy, gap, Answer(cut(table, gap), (), [gap]))
+            self._count(result.requests, result.body_bytes)
+            proven.append(result)
+            table = self.strategy.merge(table, result.table)
         empty = [r for p in proven for r in p.empty]
         missing = [r for p in proven for r in p.missing]
         beyond = [s for s in suspects if not intersect([s.range], askable)]
@@ -325,6 +331,16 @@ class SeriesWork:
         self._note_seam(table)
         rejected = [*answer.rejected, *(bad for p in proven for bad in p.rejected)]
         await self._commit(table, findings, rejected, source)
+
+    def _across(self, table: pa.Table, window: Range, pages: Sequence[Range]) -> list[Range]:
+        """Return what is suspect across the bounds of `pages`, where none of them could tell."""
+        between = {page.start for page in pages} | {page.end for page in pages}
+        return [
+            s.range
+            for s in self.strategy.suspects(table, window)
+            if s.verdict is Verdict.OBSERVED
+            and any(s.range.start < bound < s.range.end for bound in between)
+        ]
 
     async def _commit_proven(self, proven: Sequence[Proven], source: Source) -> None:
         if not proven:
