@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 WITHIN_S = 120
 
@@ -34,14 +34,18 @@ def environment(state: Path, **more: str) -> dict[str, str]:
 
 
 def start(
-    *arguments: str, cwd: Path, env: Mapping[str, str] | None = None, **more: Any
+    *arguments: str,
+    cwd: Path,
+    env: Mapping[str, str] | None = None,
+    into: IO[bytes] | None = None,
+    **more: Any,
 ) -> "subprocess.Popen[str]":
-    """Start a command in `cwd`, which keeps its rate budgets too."""
+    """Start a command in `cwd`, which keeps its rate budgets too; write its output `into`."""
     return subprocess.Popen(
         [sys.executable, "-m", "zvt_crypto.cli.main", *arguments],
         cwd=cwd,
         env=environment(cwd / ".state", **(env or {})),
-        stdout=subprocess.PIPE,
+        stdout=into or subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         **more,

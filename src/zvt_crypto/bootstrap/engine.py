@@ -38,8 +38,20 @@ async def open_store(url: str, state_dir: Path, *, create: bool = True) -> Store
             f"unknown kind of store {scheme!r}",
             remedy="Give a folder, s3://bucket/prefix or memory://",
         )
-    folder, _, query = url.removeprefix("file://").partition("?")
+    folder, query = _folder_of(url)
     segments = parse_qs(query).get("segments", [None])[0]
     return await LakeStore.open(
         await asyncio.to_thread(Path(folder).expanduser), segments_url=segments, create=create
     )
+
+
+def is_new(url: str) -> bool:
+    """Return whether `url` names a folder that is not there yet: opening it would make it."""
+    if "://" in url and not url.startswith("file://"):
+        return False
+    return not Path(_folder_of(url)[0]).expanduser().exists()
+
+
+def _folder_of(url: str) -> tuple[str, str]:
+    folder, _, query = url.removeprefix("file://").partition("?")
+    return folder, query

@@ -2,17 +2,18 @@
 
 import asyncio
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
-from zvt_crypto.bootstrap.engine import open_store
+from zvt_crypto.bootstrap.engine import is_new, open_store
 from zvt_crypto.connectors.base import BaseCryptoConnector, Tools
 from zvt_crypto.connectors.registry import CONNECTORS, build
 from zvt_crypto.connectors.spec import ExchangeSpec, QuotaFact
 from zvt_crypto.core.errors import BadSetting
+from zvt_crypto.core.instrument import Instrument
 from zvt_crypto.net.clock import ServerClock, SystemClock
 from zvt_crypto.net.governor import Governor
 from zvt_crypto.net.governor_state import FileState
@@ -21,8 +22,9 @@ from zvt_crypto.net.quota import Quota
 from zvt_crypto.net.retry import RetryPolicy
 from zvt_crypto.ports.clock import Clock
 from zvt_crypto.ports.store import Store
-from zvt_crypto.services.loader import CryptoDataLoader, LoaderConfig
+from zvt_crypto.services.loader import CryptoDataLoader, LoaderConfig, LoadRequest
 from zvt_crypto.settings import ExchangeSettings, Settings
+from zvt_crypto.store.memory.memory import MemoryStore
 
 ARCHIVE_ROLE = "archive"
 # A host that asks for a pause is waited for that long even by those in a hurry.
@@ -155,13 +157,23 @@ def hosts_of(spec: ExchangeSpec, mine: ExchangeSettings, sim: str | None) -> dic
 class Platform:
     """Everything a command or a program needs, opened and closed as one."""
 
-    def __init__(self, settings: Settings, *, create: bool = True) -> None:
+    def __init__(
+        self, settings: Settings, *, create: bool = True, check: Sequence[LoadRequest] = ()
+    ) -> None:
+        """Take what to open.
+
+        Args:
+            settings: what to build it from.
+            create: whether a store that does not exist yet is made.
+            check: what will be loaded; if it cannot be, no store is made for it.
+        """
         self.settings = settings
         self.clock: Clock = SystemClock()
         self.store: Store
         self.connectors: Connectors
         self.loader: CryptoDataLoader
         self._create = create
+        self._check = check
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -169,29 +181,44 @@ class Platform:
             scratch = await asyncio.to_thread(
                 stack.enter_context, tempfile.TemporaryDirectory(prefix="zvtc-")
             )
+            self.connectors = Connectors(self.settings, self.clock, Path(scratch))
+            stack.push_async_callback(self.connectors.close)
+            listed = await self._checked()
             self.store = await open_store(
                 self.settings.store, self.settings.state_dir, create=self._create
             )
             stack.push_async_callback(self.store.close)
-            self.connectors = Connectors(self.settings, self.clock, Path(scratch))
-            stack.push_async_callback(self.connectors.close)
-            load = self.settings.load
-            self.loader = CryptoDataLoader(
-                self.store,
-                self.connectors,
-                self.clock,
-                LoaderConfig(
-                    parallel_series=load.parallel_series,
-                    concurrency={
-                        name: self.settings.exchanges.of(name).concurrency for name in CONNECTORS
-                    },
-                    archive=load.archive,
-                    confirm=load.confirm,
-                    chunk_rows=load.commit_rows,
-                ),
-            )
+            for exchange, instruments in listed.items():
+                await self.store.write_instruments(exchange, instruments)
+            self.loader = self._loader_over(self.store)
             self._stack = stack.pop_all()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         await self._stack.aclose()
+
+    async def _checked(self) -> dict[str, list[Instrument]]:
+        """Check what will be loaded before a folder is made; return the instruments it took."""
+        if not self._check or not await asyncio.to_thread(is_new, self.settings.store):
+            return {}
+        draft = MemoryStore()
+        await self._loader_over(draft).check(self._check)
+        names = {request.exchange.lower() for request in self._check}
+        return {name: await draft.instruments(name) for name in names}
+
+    def _loader_over(self, store: Store) -> CryptoDataLoader:
+        load = self.settings.load
+        return CryptoDataLoader(
+            store,
+            self.connectors,
+            self.clock,
+            LoaderConfig(
+                parallel_series=load.parallel_series,
+                concurrency={
+                    name: self.settings.exchanges.of(name).concurrency for name in CONNECTORS
+                },
+                archive=load.archive,
+                confirm=load.confirm,
+                chunk_rows=load.commit_rows,
+            ),
+        )

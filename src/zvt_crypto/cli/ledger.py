@@ -227,7 +227,7 @@ def plan(
     async def work(platform: Platform) -> list[SeriesPlan]:
         return await platform.loader.plan(requests)
 
-    plans = [plan_fields(one) for one in run(work, settings, create=True)]
+    plans = [plan_fields(one) for one in run(work, settings, create=True, check=requests)]
     if json:
         print_json({"plan": plans, "simulator": settings.sim})
         return

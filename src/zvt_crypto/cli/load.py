@@ -83,7 +83,7 @@ def load(
         with LoadDisplay(platform.loader, quiet=json, sim=settings.sim):
             return await platform.loader.load(requests, refetch=recheck)
 
-    finish(run(work, settings, create=True), as_json=json, sim=settings.sim)
+    finish(run(work, settings, create=True, check=requests), as_json=json, sim=settings.sim)
 
 
 def load_requests(

@@ -3,11 +3,12 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from zvt_crypto.bootstrap.memory import choose_memory_pool
 from zvt_crypto.bootstrap.platform import Platform
+from zvt_crypto.services.loader import LoadRequest
 from zvt_crypto.settings import Settings, load_settings
 
 T = TypeVar("T")
@@ -20,13 +21,20 @@ def settings_from(store: str | None = None, sim: str | None = None, **more: obje
     return settings
 
 
-def run(work: Callable[[Platform], Awaitable[T]], settings: Settings, *, create: bool = False) -> T:
+def run(
+    work: Callable[[Platform], Awaitable[T]],
+    settings: Settings,
+    *,
+    create: bool = False,
+    check: Sequence[LoadRequest] = (),
+) -> T:
     """Open the platform, do `work`, close it; Ctrl-C and SIGTERM end it in good order.
 
     Args:
         work: gets the open platform.
         settings: what to build it from.
         create: whether a store that does not exist yet is made.
+        check: what `work` will load: if it cannot be, no store is made for it.
 
     Raises:
         KeyboardInterrupt: the user stopped it; what was committed is kept.
@@ -38,7 +46,7 @@ def run(work: Callable[[Platform], Awaitable[T]], settings: Settings, *, create:
         loop = asyncio.get_running_loop()
         if task is not None:
             loop.add_signal_handler(signal.SIGTERM, task.cancel)
-        async with Platform(settings, create=create) as platform:
+        async with Platform(settings, create=create, check=check) as platform:
             return await work(platform)
 
     try:

@@ -164,6 +164,17 @@ class CryptoDataLoader:
             job.report.coverage = await self.store.coverage(job.series, job.asked)
         return LoadReport([job.report for job in jobs])
 
+    async def check(self, requests: Sequence[LoadRequest]) -> None:
+        """Refuse what `load` would refuse: names and bounds.
+
+        Raises:
+            UsageError: a request is wrong.
+        """
+        local_now = self.clock.now_us()
+        for request in requests:
+            check_bounds(request.start, request.end, local_now)
+            await self.instrument(request.exchange, request.symbol)
+
     async def plan(self, requests: Sequence[LoadRequest]) -> list[SeriesPlan]:
         """Return what `load` would take, without fetching data."""
         return [await self._plan_one(job) for job in await self._resolve(requests)]
