@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 import numpy as np
 
-from zvt_crypto.core.interval import US_PER_DAY, US_PER_HOUR, US_PER_S
+from zvt_crypto.core.interval import US_PER_DAY, US_PER_HOUR, US_PER_MS, US_PER_S
 from zvt_crypto.simulator import bar as bars
 from zvt_crypto.simulator import binance_info, binance_limits, binance_rows, noise
 from zvt_crypto.simulator.bar import Bar
@@ -300,7 +300,9 @@ class BinanceVenue(Venue):
             timed = start is not None or end < END_OF_TIME
             if first is not None and timed:
                 raise refuse(-1128, "Combination of optional parameters invalid.")
-            if not spot and start is not None and END_OF_TIME > end > start + US_PER_HOUR:
+            # `end` is excluded: an hour to the millisecond is still allowed, and ccxt asks for it.
+            longest = US_PER_HOUR + US_PER_MS
+            if not spot and start is not None and END_OF_TIME > end > start + longest:
                 raise refuse(-1127, "More than 1 hours between startTime and endTime.")
             if first is not None:
                 page = self.trade_page_by_id(
