@@ -11,6 +11,7 @@ from zvt_crypto.core.interval import Interval
 from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.schema import CANDLES, FUNDING, TRADES
 from zvt_crypto.core.timestamp import to_us
+from zvt_crypto.core.validation import Reason
 from zvt_crypto.ports.connector import Rejected
 
 T0 = 1_704_067_200_000
@@ -52,7 +53,8 @@ def test_shuffled_repeated_and_foreign_rows_are_harmless_and_the_last_one_wins()
     done = candle_page(page, Interval.M1, window, now_us=LATER)
     assert minutes(done.table) == [0, 1, 2]
     assert done.table["close"].to_pylist() == [4.0, 3.0, 1.0]
-    assert done.rejected == ()
+    # One note says that rows came which nobody asked for.
+    assert [bad.reason for bad in done.rejected] == [Reason.OUTSIDE_WINDOW]
 
 
 def test_the_running_candle_is_left_out_and_not_claimed() -> None:
