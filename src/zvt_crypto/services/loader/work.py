@@ -268,6 +268,7 @@ class SeriesWork:
 
     async def _close_seams(self) -> None:
         """Ask for trades that ids show to be absent between two answers."""
+        error: CryptoError | None = None
         seams = sorted(self._seams)
         for left, right in pairwise(seams):
             if right.first_id <= left.last_id + 1:
@@ -276,13 +277,23 @@ class SeriesWork:
             known = await self.store.read(self.series, gap)
             for table in self._beside:
                 known = self.strategy.merge(known, cut(table, gap))
-            async with self.slots:
-                result = await prove(self.strategy, gap, Answer(known, (), [gap]))
+            try:
+                if error is not None:
+                    raise error
+                async with self.slots:
+                    result = await prove(self.strategy, gap, Answer(known, (), [gap]))
+            except CryptoError as e:
+                # The ids refute what was believed of it, whole or empty.
+                await self.store.discard(self.series, gap.overlap(self.asked))
+                error = e
+                continue
             self._count(result.requests, result.body_bytes)
             mine = _clipped(result, self.asked)
             for lost in mine.missing:
                 await self.store.discard(self.series, lost)  # it was taken for whole before
             await self._commit_proven([mine], self.source)
+        if error is not None:
+            raise error
 
     async def _ask(self, window: Range) -> Answer:
         """Ask for a window; with `confirm = "rows"` until two answers running agree."""
