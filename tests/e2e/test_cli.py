@@ -1,10 +1,12 @@
 """The command line as its users and their scripts know it."""
 
 import csv
+import fcntl
 import io
 import json
 import os
 import resource
+import select
 import signal
 import time
 from collections.abc import Iterator
@@ -22,6 +24,7 @@ COLUMNS = [
     "timestamp", "open", "high", "low", "close", "volume", "quote_volume", "trade_count",
     "taker_buy_volume",
 ]  # fmt: skip
+PIPE_BYTES = 4_096
 DAY = ("--since", "2024-03-05", "--until", "2024-03-06")
 HOURS = ("BTC-USDT", "-i", "1h", *DAY)
 
@@ -123,6 +126,39 @@ def test_candles_come_in_every_format(loaded: tuple[Path, Ended], style: str) ->
             assert len(frame) == 24
         case _:
             assert "2024-03-05T00:00:00Z" in into.read_text()
+
+
+@pytest.mark.parametrize("style", ["json", "arrow"])
+def test_output_survives_a_pause_with_a_full_pipe(loaded: tuple[Path, Ended], style: str) -> None:
+    folder, _ = loaded
+    command = ("query", "trades", "binance", "BTC-USDT", *DAY, "--format", style)
+    env = {"PYTHONUNBUFFERED": "1"}
+    path = folder / "paused"
+    with (
+        path.open("wb") as file,
+        start(*command, cwd=folder, env=env, into=file) as whole,
+    ):
+        assert whole.wait(60) == 0
+
+    # given a reader that takes its time, and a writer that waits for it
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    with os.fdopen(reader, "rb") as read, os.fdopen(writer, "wb") as write:
+        running = start(*command, cwd=folder, env=env, into=write)
+        write.close()
+        select.select([read], [], [], 60)
+        time.sleep(0.3)
+
+        # when the writer is stopped and goes on
+        running.send_signal(signal.SIGSTOP)
+        time.sleep(0.1)
+        running.send_signal(signal.SIGCONT)
+        time.sleep(0.1)
+
+        # then nothing of it is lost
+        assert read.read() == path.read_bytes()
+    ended = finish(running)
+    assert (ended.code, ended.err) == (0, "")
 
 
 def test_trades_and_funding_are_queried(loaded: tuple[Path, Ended]) -> None:

@@ -15,6 +15,7 @@ from rich.markup import escape
 from zvt_crypto import __version__
 from zvt_crypto.cli import config, demo, ledger, load, publish, query, sim, survey, sync
 from zvt_crypto.cli.bench import bench
+from zvt_crypto.cli.display import written_whole
 from zvt_crypto.core.errors import CryptoError, UsageError
 
 FAILED, USAGE, STOPPED = 1, 2, 130
@@ -69,6 +70,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run one command and end the process with its exit code."""
     # The level is a setting, which a command reads: see `running.settings_from`.
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    sys.stdout = written_whole(sys.stdout)
     sys.exit(_run(arguments))
 
 
