@@ -15,6 +15,7 @@ from zvt_crypto.core.record import Book, ExchangeStatus, OpenInterest, Quote
 from zvt_crypto.core.schema import CANDLES, FUNDING, TRADES, empty_table
 from zvt_crypto.core.series import Kind
 from zvt_crypto.ports.connector import ArchiveFile, Cost, Fetched
+from zvt_crypto.ports.store import Batch, Committed, Store
 from zvt_crypto.services.loader import CryptoDataLoader, LoaderConfig
 from zvt_crypto.store.memory.memory import MemoryStore
 
@@ -214,12 +215,36 @@ def funding_table(times: Sequence[int]) -> pa.Table:
     )
 
 
+class Killed(Exception):
+    """The process has ended here."""
+
+
+class MortalStore(MemoryStore):
+    """A store whose process is killed before one of its commits."""
+
+    def __init__(self, commits_left: int) -> None:
+        super().__init__()
+        self.commits_left: int | None = commits_left
+
+    async def commit(self, batches: Sequence[Batch]) -> list[Committed]:
+        if self.commits_left is not None:
+            self.commits_left -= 1
+            if self.commits_left < 0:
+                raise Killed
+        return await super().commit(batches)
+
+
 @dataclass
 class World:
     exchange: FakeExchange
     store: MemoryStore
     clock: FakeClock
     loader: CryptoDataLoader
+
+    def loader_for(self, store: Store, config: LoaderConfig | None = None) -> CryptoDataLoader:
+        return CryptoDataLoader(
+            store, {"binance": self.exchange}, self.clock, config or self.loader.config
+        )
 
 
 def make_world() -> World:

@@ -24,6 +24,7 @@ from zvt_crypto.core.validation import (
     validate_trades,
 )
 from zvt_crypto.ports.connector import Connector, Fetched
+from zvt_crypto.services.loader.seams import Seam
 
 # Farther than any page reaches: to learn the width of one.
 _FAR_US: Final = 400 * US_PER_DAY
@@ -52,16 +53,6 @@ class Suspect:
 
     range: Range
     verdict: Verdict
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Seam:
-    """The ends of an answer whose ids count up: where its neighbours have to join on."""
-
-    first_us: int
-    first_id: int
-    last_us: int
-    last_id: int
 
 
 class Strategy(ABC):

@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 import pyarrow as pa
 
@@ -27,7 +26,8 @@ from zvt_crypto.ports.store import Batch, Finding, Store
 from zvt_crypto.services.loader.plan import choose_archives
 from zvt_crypto.services.loader.prove import Proven, prove
 from zvt_crypto.services.loader.report import LoaderConfig, SeriesProgress, SeriesReport
-from zvt_crypto.services.loader.strategy import Answer, Seam, Strategy, cut
+from zvt_crypto.services.loader.seams import Seam, Seams
+from zvt_crypto.services.loader.strategy import Answer, Strategy, cut
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +36,8 @@ _ARCHIVE_DUE_US = 10 * US_PER_DAY
 # How far beside a range trades are looked for, to see whether ids join on; an hour without any is
 # asked for twice.
 _EDGE_US = (US_PER_MINUTE, US_PER_HOUR, US_PER_HOUR)
+# What may lie between two trades whose ids have to join.
+_SETTLED = (Verdict.OBSERVED, Verdict.EMPTY)
 # Answers to one question before an exchange that changes its mind is given up.
 _MOST_ANSWERS = 6
 
@@ -58,8 +60,9 @@ class SeriesWork:
     report: SeriesReport
     now_us: int
     refetch: bool = False
-    _seams: list[Seam] = field(default_factory=list[Seam])
+    _seams: Seams = field(default_factory=Seams)
     _beside: list[pa.Table] = field(default_factory=list[pa.Table])
+    _errors: list[CryptoError] = field(default_factory=list[CryptoError])
     _refused: list[tuple[Range, CryptoError]] = field(
         default_factory=list[tuple[Range, CryptoError]]
     )
@@ -80,13 +83,13 @@ class SeriesWork:
         if news:
             await self._commit(empty_table(self.series.kind), news, ())
         todo = await self._before_listing(todo)
+        await self._look_past_edges(todo)
         todo = await self._from_archives(todo)
         todo = await self._out_of_reach(todo)
-        await self._from_rest(todo)
-        await self._look_past_edges(todo)
-        await self._close_seams()
-        if self._refused:
-            raise self._refused[0][1]
+        if not self._errors:
+            await self._from_rest(todo)
+        if errors := [*self._errors, *(e for _, e in self._refused)]:
+            raise errors[0]
 
     # -- stages ---------------------------------------------------------------------------------
 
@@ -241,59 +244,41 @@ class SeriesWork:
             raise errors[0]
 
     async def _look_past_edges(self, todo: Sequence[Range]) -> None:
-        """Look at the trades beside what was loaded: their ids have to join on.
+        """Look at the trades beside what will be loaded: their ids have to join on.
 
-        Nothing else shows that the first or the last trades are absent.
+        Nothing else shows that the first or the last trades are absent. It comes first, so that
+        nothing is ever committed whose ends are not proven, wherever the load is interrupted.
         """
         if not self.strategy.counts_ids:
             return
         reach = self._reach()
-        for part in todo:
-            for width in _EDGE_US:
-                before = Range(max(part.start - width, reach), part.start)
-                if before.is_empty or await self._note_beside(before):
-                    break
-            for width in _EDGE_US:
-                after = Range(part.end, min(part.end + width, self.now_us))
-                if after.is_empty or await self._note_beside(after):
-                    break
+        try:
+            for part in todo:
+                for width in _EDGE_US:
+                    before = Range(max(part.start - width, reach), part.start)
+                    if before.is_empty or await self._note_beside(before):
+                        break
+                for width in _EDGE_US:
+                    after = Range(part.end, min(part.end + width, self.now_us))
+                    if after.is_empty or await self._note_beside(after):
+                        break
+        except CryptoError as e:
+            self._errors.append(e)  # checksummed bulk files are worth having all the same
 
     async def _note_beside(self, beside: Range) -> bool:
-        async with self.slots:
-            answer = await self.strategy.ask(beside)
-        self._count(answer.requests, answer.body_bytes)
-        self._note_seam(answer.table)
-        self._beside.append(answer.table)
-        return answer.table.num_rows > 0
-
-    async def _close_seams(self) -> None:
-        """Ask for trades that ids show to be absent between two answers."""
-        error: CryptoError | None = None
-        seams = sorted(self._seams)
-        for left, right in pairwise(seams):
-            if right.first_id <= left.last_id + 1:
-                continue
-            gap = Range(min(left.last_us, right.first_us), max(left.last_us, right.first_us) + 1)
-            known = await self.store.read(self.series, gap)
-            for table in self._beside:
-                known = self.strategy.merge(known, cut(table, gap))
-            try:
-                if error is not None:
-                    raise error
-                async with self.slots:
-                    result = await prove(self.strategy, gap, Answer(known, (), [gap]))
-            except CryptoError as e:
-                # The ids refute what was believed of it, whole or empty.
-                await self.store.discard(self.series, gap.overlap(self.asked))
-                error = e
-                continue
-            self._count(result.requests, result.body_bytes)
-            mine = _clipped(result, self.asked)
-            for lost in mine.missing:
-                await self.store.discard(self.series, lost)  # it was taken for whole before
-            await self._commit_proven([mine], self.source)
-        if error is not None:
-            raise error
+        """Take in the trades beside a range: those held, as they are, or the exchange's."""
+        held = await self.store.coverage(self.series, beside)
+        if not subtract([beside], [e.range for e in held if e.verdict in _SETTLED]):
+            table, answered = await self.store.read(self.series, beside), [beside]
+        else:
+            async with self.slots:
+                answer = await self.strategy.ask(beside)
+            self._count(answer.requests, answer.body_bytes)
+            table, answered = answer.table, list(answer.answered)
+        self._beside.append(table)
+        ends = self._ends([table])
+        await self._commit(empty_table(self.series.kind), (), (), ends=ends, settled=answered)
+        return table.num_rows > 0
 
     async def _ask(self, window: Range) -> Answer:
         """Ask for a window; with `confirm = "rows"` until two answers running agree."""
@@ -339,9 +324,8 @@ class SeriesWork:
         # Beyond the reach of REST the checksummed archive is the only witness: it is believed.
         empty.extend(s.range for s in beyond if s.verdict is Verdict.EMPTY)
         findings = _findings(window, empty, missing)
-        self._note_seam(table)
         rejected = [*answer.rejected, *(bad for p in proven for bad in p.rejected)]
-        await self._commit(table, findings, rejected, source)
+        await self._commit(table, findings, rejected, source, ends=self._ends([table]))
 
     def _across(self, table: pa.Table, window: Range, pages: Sequence[Range]) -> list[Range]:
         """Return what is suspect across the bounds of `pages`, where none of them could tell."""
@@ -357,20 +341,19 @@ class SeriesWork:
         if not proven:
             return
         proven = sorted(proven, key=lambda p: p.window.start)
-        for one in proven:
-            self._note_seam(one.table)
         tables = [p.table for p in proven if p.table.num_rows]
         table = pa.concat_tables(tables) if tables else empty_table(self.series.kind)
         findings = [finding for p in proven for finding in _findings(p.window, p.empty, p.missing)]
-        await self._commit(table, findings, [bad for p in proven for bad in p.rejected], source)
+        rejected = [bad for p in proven for bad in p.rejected]
+        await self._commit(table, findings, rejected, source, ends=self._ends(tables))
 
     def _reach(self) -> int:
         """Return the earliest moment REST still answers for."""
         return self._connector.reach(self.strategy.instrument, self.series.kind, self.now_us)
 
-    def _note_seam(self, table: pa.Table) -> None:
-        if (seam := self.strategy.seam(table)) is not None:
-            self._seams.append(seam)
+    def _ends(self, tables: Iterable[pa.Table]) -> list[Seam]:
+        found = (self.strategy.seam(table) for table in tables)
+        return [seam for seam in found if seam is not None]
 
     async def _settle(self, part: Range, verdict: Verdict) -> None:
         await self._commit(
@@ -383,15 +366,27 @@ class SeriesWork:
         findings: Sequence[Finding],
         rejected: Sequence[Rejected],
         source: Source | None = None,
+        *,
+        ends: Sequence[Seam] = (),
+        settled: Sequence[Range] = (),
     ) -> None:
-        batch = Batch(
-            series=self.series,
-            table=table,
-            findings=findings,
-            source=source or self.source,
-            rejected=rejected,
-        )
+        """Make rows and findings durable, once their `ends` join what lies beside them."""
         async with self._commits:
+            whole = [Range(f.start, f.end) for f in findings if f.verdict in _SETTLED]
+            for gap in self._seams.add(ends, [*whole, *settled]):
+                closed = await self._close(gap, table)
+                table = self.strategy.merge(table, closed.table)
+                findings = _overlaid(findings, closed)
+                rejected = [*rejected, *closed.rejected]
+            if not (findings or rejected):
+                return
+            batch = Batch(
+                series=self.series,
+                table=table,
+                findings=findings,
+                source=source or self.source,
+                rejected=rejected,
+            )
             done = (await self.store.commit([batch]))[0]
         self.report.rows_written += done.inserted + done.corrected
         self.report.rows_corrected += done.corrected
@@ -400,6 +395,26 @@ class SeriesWork:
         self.progress.done_us += sum(
             f.end - f.start for f in findings if f.verdict is not Verdict.MISSING
         )
+
+    async def _close(self, gap: Range, table: pa.Table) -> Proven:
+        """Ask for the trades that ids show to be absent between two answers.
+
+        What stays absent is taken back where it was believed before, as whole or as empty.
+        """
+        known = self.strategy.merge(await self.store.read(self.series, gap), cut(table, gap))
+        for beside in self._beside:
+            known = self.strategy.merge(known, cut(beside, gap))
+        try:
+            async with self.slots:
+                result = await prove(self.strategy, gap, Answer(known, (), [gap]))
+        except CryptoError as e:
+            self._errors.append(e)
+            result = Proven(gap, known, [], missing=[gap])
+        self._count(result.requests, result.body_bytes)
+        closed = _clipped(result, self.asked)
+        for lost in closed.missing:
+            await self.store.discard(self.series, lost)
+        return closed
 
     def _count(self, requests: int, body_bytes: int) -> None:
         self.report.requests += requests
@@ -417,6 +432,16 @@ def _clipped(proven: Proven, part: Range) -> Proven:
         intersect(proven.empty, [window]),
         intersect(proven.missing, [window]),
     )
+
+
+def _overlaid(findings: Sequence[Finding], news: Proven) -> list[Finding]:
+    """Return `findings` with what is now known of one window instead of theirs."""
+    kept = [
+        Finding(rest.start, rest.end, f.verdict)
+        for f in findings
+        for rest in subtract([Range(f.start, f.end)], [news.window])
+    ]
+    return [*kept, *_findings(news.window, news.empty, news.missing)]
 
 
 def _findings(window: Range, empty: Sequence[Range], missing: Sequence[Range]) -> list[Finding]:

@@ -8,6 +8,8 @@ import pytest
 from loader_world import (
     HOUR,
     START,
+    Killed,
+    MortalStore,
     World,
     candle_table,
     funding_table,
@@ -203,6 +205,40 @@ async def test_trades_lost_at_the_end_of_an_answer_are_found_at_the_seam(world: 
 
     assert report.series[0].rows_total == 400
     assert report.is_complete
+
+
+@pytest.mark.parametrize("page", [0, 4, 9])
+@pytest.mark.parametrize("end", ["head", "tail"])
+async def test_trades_lost_at_the_ends_of_an_answer_are_found_after_a_kill_too(
+    world: World, page: int, end: str
+) -> None:
+    # given a market that trades on before and after what is loaded, and one page cut short
+    times = [START + i * HOUR // 4 for i in range(-40, 440)]
+    world.exchange.trades = trade_table(times, range(1000, 1480))
+    cut_short = Range(START + page * 10 * HOUR, START + (page + 1) * 10 * HOUR)
+    request = LoadRequest("binance", "BTC-USDT", Kind.TRADES, None, START, START + 100 * HOUR)
+
+    def lose(_: int, window: Range, table: pa.Table) -> pa.Table:
+        if window != cut_short:
+            return table
+        return table.slice(2) if end == "head" else table.slice(0, table.num_rows - 2)
+
+    # when the load is killed after any number of its commits
+    for commits in range(1, 13):
+        store = MortalStore(commits)
+        world.exchange.mangle = lose
+        try:
+            await world.loader_for(store, LoaderConfig(chunk_windows=1)).load([request])
+        except* Killed:
+            pass
+
+        # then the next one, from an exchange that has recovered, ends with every trade
+        store.commits_left = None
+        world.exchange.mangle = None
+        report = (await world.loader_for(store).load([request])).series[0]
+        assert report.is_complete
+        held = await store.read(report.series, report.asked)
+        assert held["trade_id"].to_pylist() == [str(i) for i in range(1040, 1440)], commits
 
 
 async def test_a_pause_in_funding_is_asked_about_again(world: World) -> None:
