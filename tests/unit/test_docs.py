@@ -10,7 +10,7 @@ import pytest
 import typer.main
 
 import zvt_crypto
-from zvt_crypto.cli.main import app
+from zvt_crypto.cli.main import app_for
 from zvt_crypto.core.errors import CryptoError
 from zvt_crypto.settings import KEYS, env_name
 from zvt_crypto.simulator.faults import KINDS
@@ -79,7 +79,7 @@ def errors(base: type[CryptoError] = CryptoError) -> Iterator[type[CryptoError]]
 
 
 def test_every_command_is_shown() -> None:
-    names = [name.removeprefix("zvtc ") for name in commands(typer.main.get_command(app))]
+    names = [name.removeprefix("zvtc ") for name in commands(typer.main.get_command(app_for()))]
 
     assert len(names) > 10
     missing = [n for n in names if f"`{n}`" not in prose() and f"zvtc {n}" not in prose()]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from zvt_crypto.cli.main import app
+from zvt_crypto.cli.main import app_for
 from zvt_crypto.core.instrument import Status
 from zvt_crypto.core.ledger import Source, Verdict
 from zvt_crypto.core.schema import CORRECTIONS, QUARANTINE, SCHEMAS
@@ -53,7 +53,7 @@ def test_the_data_dictionary_names_every_column_and_every_word() -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda d: d.relative_to(ROOT).as_posix())
 def test_no_document_shows_a_command_or_a_verb_that_does_not_exist(document: Path) -> None:
-    group = typer.main.get_command(app)
+    group = typer.main.get_command(app_for())
     verbs = set(re.findall(r"^([a-z0-9]+):", text_of("Makefile"), re.MULTILINE))
 
     assert shown("zvtc", document) <= set(getattr(group, "commands", ()))

@@ -1,13 +1,12 @@
 """What people see: progress on stderr, results on stdout."""
 
-import io
 import json
 import sys
 import threading
 import time
 from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import Any, Final, Self, TextIO
+from typing import Any, Final, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -40,24 +39,6 @@ def out() -> Console:
     """Return the console for results: standard output, and wide where no terminal limits it."""
     width = None if sys.stdout.isatty() else _PIPE_WIDTH
     return Console(highlight=False, soft_wrap=True, width=width)
-
-
-def written_whole(stream: TextIO) -> TextIO:
-    """Return `stream` so that a write is never cut short.
-
-    With `PYTHONUNBUFFERED` set, as in most containers, Python hands text to the operating system
-    in one call and forgets what that did not take: after Ctrl-Z and `fg`, say, with a full pipe.
-    A buffer writes on until all is gone.
-    """
-    raw: object = getattr(stream, "buffer", None)
-    if not isinstance(raw, io.RawIOBase):
-        return stream
-    return io.TextIOWrapper(
-        io.BufferedWriter(raw),
-        encoding=stream.encoding,
-        errors=stream.errors,
-        line_buffering=True,
-    )
 
 
 def print_json(value: object) -> None:

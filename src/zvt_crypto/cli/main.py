@@ -3,49 +3,73 @@
 0 done, 1 failed, 2 wrong usage, 3 done but incomplete, 130 stopped by the user.
 """
 
+import io
 import logging
 import os
 import sys
-from typing import Annotated, Any
+from collections.abc import Iterable, Sequence
+from importlib import import_module
+from typing import Annotated, Any, Final, TextIO
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from zvt_crypto import __version__
-from zvt_crypto.cli import config, demo, ledger, load, publish, query, sim, survey, sync
-from zvt_crypto.cli.bench import bench
-from zvt_crypto.cli.display import written_whole
 from zvt_crypto.core.errors import CryptoError, UsageError
 
 FAILED, USAGE, STOPPED = 1, 2, 130
 
 _SHOWN_CHARS = 300
 
-app = typer.Typer(
-    name="zvtc",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Crypto market data with proof of completeness.",
-    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but incomplete.",
-)
-app.command()(demo.demo)
-app.command()(load.load)
-app.command()(sync.sync)
-app.add_typer(query.query, name="query")
-app.command()(ledger.coverage)
-app.command()(ledger.gaps)
-app.command()(ledger.verify)
-app.command()(ledger.repair)
-app.command()(ledger.plan)
-app.command()(survey.status)
-app.command()(survey.instruments)
-app.add_typer(bench, name="bench")
-app.command()(sim.sim)
-app.command()(publish.publish)
-app.add_typer(config.config, name="config")
+# Where each command is defined, in the order of the help. Its module is imported when it is called
+# for: all of them together take over a second.
+COMMANDS: Final = {
+    "demo": "demo",
+    "load": "load",
+    "sync": "sync",
+    "query": "query",
+    "coverage": "ledger",
+    "gaps": "ledger",
+    "verify": "ledger",
+    "repair": "ledger",
+    "plan": "ledger",
+    "status": "survey",
+    "instruments": "survey",
+    "bench": "bench",
+    "sim": "sim",
+    "publish": "publish",
+    "config": "config",
+}
+
+
+def app_for(arguments: Sequence[str] = ()) -> typer.Typer:
+    """Return the command these arguments name; all of them, if they name none."""
+    made = typer.Typer(
+        name="zvtc",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        help="Crypto market data with proof of completeness.",
+        epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but incomplete.",
+    )
+    made.callback()(options)
+    for name in _needed(arguments):
+        found = getattr(import_module(f"zvt_crypto.cli.{COMMANDS[name]}"), name)
+        if isinstance(found, typer.Typer):
+            made.add_typer(found, name=name)
+        else:
+            made.command(name)(found)
+    return made
+
+
+def _needed(arguments: Sequence[str]) -> Iterable[str]:
+    """Return the commands to import: the one that is named, or all for the help."""
+    named = next((word for word in arguments if not word.startswith("-")), None)
+    if named in COMMANDS:
+        return [named]
+    return [] if "--version" in arguments else COMMANDS
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 - Typer calls it so
@@ -54,7 +78,6 @@ def _show_version(wanted: bool) -> None:  # noqa: FBT001 - Typer calls it so
         raise typer.Exit
 
 
-@app.callback()
 def options(
     *,
     version: Annotated[
@@ -70,13 +93,31 @@ def main(arguments: list[str] | None = None) -> None:
     """Run one command and end the process with its exit code."""
     # The level is a setting, which a command reads: see `running.settings_from`.
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    sys.stdout = written_whole(sys.stdout)
-    sys.exit(_run(arguments))
+    sys.stdout = _written_whole(sys.stdout)
+    sys.exit(_run(sys.argv[1:] if arguments is None else arguments))
 
 
-def _run(arguments: list[str] | None) -> int:
+def _written_whole(stream: TextIO) -> TextIO:
+    """Return `stream` so that a write is never cut short.
+
+    With `PYTHONUNBUFFERED` set, as in most containers, Python hands text to the operating system
+    in one call and forgets what that did not take: after Ctrl-Z and `fg`, say, with a full pipe.
+    A buffer writes on until all is gone.
+    """
+    raw: object = getattr(stream, "buffer", None)
+    if not isinstance(raw, io.RawIOBase):
+        return stream
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw),
+        encoding=stream.encoding,
+        errors=stream.errors,
+        line_buffering=True,
+    )
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
-        code: Any = app(arguments, standalone_mode=False)
+        code: Any = app_for(arguments)(arguments, standalone_mode=False)
     except CryptoError as e:
         return _complain(e)
     except typer.Exit as e:

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +21,7 @@ def ends_with(monkeypatch: pytest.MonkeyPatch) -> Raise:
         def app(*_: object, **__: object) -> None:
             raise error
 
-        monkeypatch.setattr(entry, "app", app)
+        monkeypatch.setattr(entry, "app_for", lambda _: app)
 
     return arm
 
@@ -149,3 +151,15 @@ def test_an_interrupt_ends_with_130_and_says_what_is_kept(zvtc: Run, ends_with: 
 
     assert ended.code == 130
     assert ended.err == "stopped; what was done is kept, the same command resumes\n"
+
+
+def test_starting_up_imports_no_engine() -> None:
+    code = (
+        "import sys, zvt_crypto.cli.main; print({'polars', 'pyarrow', 'aiohttp'} & {*sys.modules})"
+    )
+
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+
+    assert ended.stdout == "set()\n"
