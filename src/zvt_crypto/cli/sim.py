@@ -45,7 +45,7 @@ def sim(
             seed=seed,
             candles=tuple(candles or ()),
             faults=() if faults is None else read_json(faults),
-            limits=limits if limits in ("real", "off") else float(limits),
+            limits=limits,
         )
         asyncio.run(serve(config, ready=lambda url: print_json({"ready": True, "url": url})))
     except (ValueError, OSError) as e:

@@ -58,14 +58,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _read(options: argparse.Namespace) -> SimulatorConfig:
     faults = read_json(options.faults) if options.faults else []
-    limits = options.limits if options.limits in ("real", "off") else float(options.limits)
     return SimulatorConfig(
         host=options.host,
         port=options.port,
         seed=options.seed,
         candles=tuple(name for group in options.candles for name in group),
         faults=tuple(faults if isinstance(faults, list) else [faults]),
-        limits=limits,
+        limits=options.limits,
         trades_per_day=options.trades_per_day,
         clock_offset_s=options.clock_offset,
         clock_speed=options.clock_speed,

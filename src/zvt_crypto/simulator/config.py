@@ -1,5 +1,6 @@
 """What a simulator is started with."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ class SimulatorConfig:
         candles: series served from files, each `FILE=EXCHANGE:SYMBOL:INTERVAL`; the interval
             `funding` serves a funding file. See `series.py`.
         faults: fault objects in force from the start. See `faults.py`.
-        limits: `real`, `off`, or a number the venues' limits are multiplied by.
+        limits: `real`, `off`, or a factor, as text or number, the venues' limits are multiplied by.
         trades_per_day: of a major symbol; a multiple of ten.
         clock_offset_s, clock_speed: the simulated clock against the real one.
         compress: gzip answers for clients that accept it.
@@ -42,10 +43,17 @@ class SimulatorConfig:
     exchanges: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if isinstance(self.limits, str) and self.limits not in ("real", "off"):
-            raise ValueError(f"limits is 'real', 'off' or a number, not {self.limits!r}")
+        if not (self.limits in ("real", "off") or _is_factor(self.limits)):
+            raise ValueError(f"limits is real, off or a factor above 0, not {self.limits!r}")
         if self.trades_per_day < _FEWEST_TRADES:
             raise ValueError(f"trades_per_day is at least {_FEWEST_TRADES}")
+
+
+def _is_factor(limits: str | float) -> bool:
+    try:
+        return 0 < float(limits) < math.inf
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)

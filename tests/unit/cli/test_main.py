@@ -72,6 +72,8 @@ def test_no_command_shows_the_help_and_is_wrong_usage(zvtc: Run, arguments: list
         (["load", "binance", "BTC-USDT", "--archive", "maybe"], ["load.archive", "flag"]),
         (["coverage", "--store", "nowhere"], ["no store at nowhere"]),
         (["sim", "--candles", "x=y"], ["FILE=EXCHANGE:SYMBOL:INTERVAL"]),
+        (["sim", "--limits", "abc"], ["limits is real, off or a factor above 0", "'abc'"]),
+        (["sim", "--limits", "0"], ["limits is real, off or a factor above 0"]),
         (["sync", "--since", "2024-01-01"], ["need an exchange and symbols"]),
     ],
 )
