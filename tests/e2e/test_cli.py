@@ -80,6 +80,18 @@ def test_a_whole_load_ends_with_0_and_again_asks_nothing(sim: Sim, tmp_path: Pat
     assert sim.data_requests() == before
 
 
+def test_a_plan_tells_what_a_load_will_download(sim: Sim, tmp_path: Path) -> None:
+    months = ("binance", "BTC-USDT", "-i", "1m", "--since", "2024-01-01", "--until", "2024-05-01")
+    more = ("--sim", sim.url, "--json")
+
+    (plan,) = zvtc("plan", *months, *more, cwd=tmp_path).json["plan"]
+    (done,) = zvtc("load", *months, *more, cwd=tmp_path).json["series"]
+
+    assert plan["archive_files"] == 4
+    assert plan["minutes"] > 0
+    assert plan["bytes"] == pytest.approx(done["bytes"], rel=0.02)
+
+
 def test_coverage_and_gaps_list_ranges(loaded: tuple[Path, Ended]) -> None:
     folder, _ = loaded
     ended = zvtc("coverage", "binance", "BTC-USDT", "1h", "--json", cwd=folder)

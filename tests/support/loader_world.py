@@ -33,6 +33,9 @@ class Unused:
     async def status(self) -> ExchangeStatus:
         raise NotImplementedError
 
+    async def archive_size(self, file: ArchiveFile) -> int | None:
+        raise NotImplementedError
+
     def fetch_archive(
         self, instrument: Instrument, interval: Interval | None, file: ArchiveFile
     ) -> AsyncIterator[Fetched]:

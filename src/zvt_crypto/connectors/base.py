@@ -233,6 +233,10 @@ class BaseCryptoConnector(ABC):
     def plan_endpoint(self, instrument: Instrument, kind: Kind) -> Endpoint:
         """Return the endpoint that history of `kind` is fetched from."""
 
+    async def archive_size(self, file: ArchiveFile) -> int | None:
+        """Return the bytes of a file as it would be downloaded; None if nobody says."""
+        return await self._tools.http.size(file.url)
+
     # -- requests -------------------------------------------------------------------------------
 
     def url(self, endpoint: Endpoint, **path: str) -> str:

@@ -166,6 +166,24 @@ class HttpClient:
             content = await self._decode(encoding, content, limit)
         return HttpReply(reply.status, reply.headers, content, time.perf_counter() - started)
 
+    async def size(self, url: str) -> int | None:
+        """Return how many bytes a file has; None if the server does not say.
+
+        Raises:
+            NetworkFault: no reply came.
+            RequestRejected: `url` is none.
+        """
+        try:
+            async with self._opened().head(
+                self._target(url, None),
+                headers={"Accept-Encoding": "identity"},
+                proxy=self._config.proxy,
+                allow_redirects=True,
+            ) as reply:
+                return reply.content_length if reply.status == HTTPStatus.OK else None
+        except _NETWORK as e:
+            raise self._fault(e) from e
+
     async def download(
         self,
         url: str,

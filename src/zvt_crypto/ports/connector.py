@@ -39,7 +39,6 @@ class ArchiveFile(msgspec.Struct, frozen=True):
     kind: Kind
     covers: Range
     checksum_url: str | None = None
-    rows_estimate: int = 0
 
 
 class Cost(msgspec.Struct, frozen=True):
@@ -125,6 +124,10 @@ class Connector(Protocol):
         self, instrument: Instrument, kind: Kind, interval: Interval | None, asked: Range
     ) -> list[ArchiveFile]:
         """Return the bulk files that answer for parts of `asked`; empty if there are none."""
+        ...
+
+    async def archive_size(self, file: ArchiveFile) -> int | None:
+        """Return the bytes of a file as it would be downloaded; None if nobody says."""
         ...
 
     def fetch_archive(

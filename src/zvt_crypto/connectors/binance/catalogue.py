@@ -22,7 +22,6 @@ from zvt_crypto.core.timestamp import from_us
 from zvt_crypto.ports.connector import ArchiveFile
 
 # What a file of trades holds differs by a factor of 10,000 between pairs; this is a busy one.
-_TRADES_A_DAY = 1_000_000
 _MONDAY = 0
 
 
@@ -65,7 +64,6 @@ def list_files(
                 kind=kind,
                 covers=covers,
                 checksum_url=f"{url}.CHECKSUM",
-                rows_estimate=_estimate(kind, interval, covers),
             )
         )
     return files
@@ -97,10 +95,3 @@ def _published_us(month: Range) -> int:
     first = from_us(month.end)
     monday = first + dt.timedelta(days=(_MONDAY - first.weekday()) % 7)
     return month.end + ((monday - first).days + 1) * US_PER_DAY
-
-
-def _estimate(kind: Kind, interval: Interval | None, covers: Range) -> int:
-    days = (covers.end - covers.start) // US_PER_DAY
-    if kind is Kind.CANDLES and interval is not None:
-        return interval.count_opens(*covers)
-    return days * (3 if kind is Kind.FUNDING else _TRADES_A_DAY)
