@@ -5,6 +5,7 @@ their series, they would touch as many pages of the catalog; here they touch a h
 and then what has gathered is turned into one chunk a series.
 """
 
+import itertools
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
@@ -14,6 +15,7 @@ import msgspec
 import numpy as np
 
 from zvt_crypto.core.ranges import Range
+from zvt_crypto.core.rows import Int64s
 from zvt_crypto.core.series import Kind
 from zvt_crypto.store.lake.chunk import Chunk, Packed, row_bytes
 
@@ -65,6 +67,14 @@ class Piece(msgspec.Struct, frozen=True):
             lengths,
             texts,
         )
+
+
+class _Arrival(msgspec.Struct, frozen=True):
+    known_us: int
+    directory: bytes
+    fixed: bytes
+    lengths: bytes
+    texts: bytes
 
 
 def insert(
@@ -122,15 +132,13 @@ def chunks(connection: sqlite3.Connection, kind: Kind, series_id: int, asked: Ra
 def gathered(connection: sqlite3.Connection) -> tuple[list[int], list[Chunk]]:
     """Return all arrivals' ids, and their rows as one chunk a series."""
     ids: list[int] = []
-    parts: dict[int, list[Chunk]] = {}
-    for key, kind, known, body, fixed, lengths, texts in connection.execute(
+    arrivals: dict[Kind, list[_Arrival]] = {}
+    for key, kind, *rest in connection.execute(
         "SELECT id, kind, known_us, directory, fixed, lengths, texts FROM arrival ORDER BY id"
     ):
         ids.append(key)
-        for line in np.frombuffer(body, dtype=_DIRECTORY).tolist():
-            chunk = _cut(Kind(kind), Piece(key, known, *line), fixed, lengths, texts)
-            parts.setdefault(chunk[0], []).append(chunk)
-    return ids, [_joined(chunks) for chunks in parts.values()]
+        arrivals.setdefault(Kind(kind), []).append(_Arrival(*rest))
+    return ids, [chunk for kind, ones in arrivals.items() for chunk in _regrouped(kind, ones)]
 
 
 def count(connection: sqlite3.Connection) -> int:
@@ -164,16 +172,43 @@ def _cut(kind: Kind, piece: Piece, fixed: bytes, lengths: bytes, texts: bytes) -
     )
 
 
-def _joined(chunks: Sequence[Chunk]) -> Chunk:
-    """Return chunks of one series as one."""
-    first = chunks[0]
-    return (
-        first[0],
-        min(c[1] for c in chunks),
-        max(c[2] for c in chunks),
-        max(c[3] for c in chunks),
-        sum(c[4] for c in chunks),
-        b"".join([c[5] for c in chunks]),
-        b"".join([c[6] for c in chunks]),
-        b"".join([c[7] for c in chunks]),
+def _regrouped(kind: Kind, arrivals: Sequence[_Arrival]) -> list[Chunk]:
+    """Return the rows of arrivals as one chunk a series: tens of thousands of pieces in one go."""
+    wide, narrow = row_bytes(kind)
+    directories = [np.frombuffer(one.directory, dtype=_DIRECTORY) for one in arrivals]
+    pieces = np.concatenate(directories)
+    sizes = [len(directory) for directory in directories]
+    # Blocks are laid end to end, so places within one are moved by what lies before it.
+    rows_before = np.cumsum([0, *(len(one.fixed) // wide for one in arrivals)])[:-1]
+    bytes_before = np.cumsum([0, *(len(one.texts) for one in arrivals)])[:-1]
+    first_row = pieces["start"] + np.repeat(rows_before, sizes)
+    first_byte = pieces["text_start"] + np.repeat(bytes_before, sizes)
+    known = np.repeat([one.known_us for one in arrivals], sizes)
+
+    order = np.argsort(pieces["series_id"], kind="stable")
+    pieces, first_row, first_byte = pieces[order], first_row[order], first_byte[order]
+    heads = np.flatnonzero(np.diff(pieces["series_id"], prepend=-1))
+    rows = np.add.reduceat(pieces["rows"], heads)
+    columns = (
+        pieces["series_id"][heads],
+        np.minimum.reduceat(pieces["first_us"], heads),
+        np.maximum.reduceat(known[order], heads),
+        np.maximum.reduceat(pieces["last_us"], heads),
+        rows,
     )
+    blocks = (
+        _moved([a.fixed for a in arrivals], first_row * wide, pieces["rows"] * wide, heads),
+        _moved([a.lengths for a in arrivals], first_row * narrow, pieces["rows"] * narrow, heads),
+        _moved([a.texts for a in arrivals], first_byte, pieces["text_bytes"], heads),
+    )
+    return list(zip(*(column.tolist() for column in columns), *blocks, strict=True))
+
+
+def _moved(blocks: Sequence[bytes], starts: Int64s, sizes: Int64s, heads: Int64s) -> list[bytes]:
+    """Return stretches of the blocks laid end to end, joined from each head to the next."""
+    body = b"".join(blocks)
+    parts = [
+        body[at:end] for at, end in zip(starts.tolist(), (starts + sizes).tolist(), strict=True)
+    ]
+    bounds = [*heads.tolist(), len(parts)]
+    return [b"".join(parts[a:b]) for a, b in itertools.pairwise(bounds)]

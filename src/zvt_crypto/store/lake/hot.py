@@ -64,14 +64,31 @@ def mark(
     )
 
 
-def next_time(connection: sqlite3.Connection, kind: Kind, series_id: int, since: int) -> int | None:
-    """Return a lower bound of the time of the first hot row at or after `since`."""
-    (moment,) = connection.execute(
-        "SELECT MIN(first_us) FROM hot WHERE series_id = ? AND last_us >= ?", (series_id, since)
+def chunks(connection: sqlite3.Connection, series_id: int) -> list[Chunk]:
+    """Return the chunks of a series; not what has only just arrived."""
+    return connection.execute(
+        "SELECT * FROM hot WHERE series_id = ? ORDER BY first_us, known_us", (series_id,)
+    ).fetchall()
+
+
+def rows_in_chunks(connection: sqlite3.Connection, series_id: int) -> int:
+    """Return how many of the hot rows of a series lie in chunks."""
+    (rows,) = connection.execute(
+        "SELECT SUM(rows) FROM hot WHERE series_id = ?", (series_id,)
     ).fetchone()
-    fresh = arrival.pieces(connection, kind, series_id, Range(since, 1 << 62))
-    firsts = [piece.first_us for piece in fresh] + ([] if moment is None else [moment])
-    return max(min(firsts), since) if firsts else None
+    return rows or 0
+
+
+def remove(connection: sqlite3.Connection, chunks: Sequence[Chunk]) -> bool:
+    """Remove exactly these chunks; return False if one of them is not what it was.
+
+    A chunk can only lose rows: those that are added are known since a later moment.
+    """
+    removed = connection.executemany(
+        "DELETE FROM hot WHERE series_id = ? AND first_us = ? AND known_us = ? AND rows = ?",
+        [(*chunk[:3], chunk[4]) for chunk in chunks],
+    )
+    return removed.rowcount == len(chunks)
 
 
 def settle(connection: sqlite3.Connection) -> None:

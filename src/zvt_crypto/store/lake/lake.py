@@ -37,6 +37,8 @@ _T = TypeVar("_T")
 _THREADS: Final = 8
 _RETIRED_KEPT_US: Final = 86_400 * 1_000_000
 _UPKEEP_EVERY_S: Final = 600.0
+# Small portions: a commit that has to wait for one waits for a few milliseconds.
+_SETTLE_EVERY: Final = 32
 _CHECKPOINT_EVERY: Final = 64
 # What a fresh volume may hold before we come.
 _IGNORED: Final = frozenset({"lost+found"})
@@ -205,6 +207,7 @@ class LakeStore:
         """Move hot rows into segments; done by itself too, where they become many."""
         if series is None:
             series = [info.series for info in await self.series()]
+        await self._run(self._writer.settle)
         for one in series:
             while not await self._run(self._writer.compact, one):
                 pass
@@ -248,17 +251,21 @@ class LakeStore:
                     continue
                 self._compacting.add(series)
             self._behind("compact", partial(self._compact_one, series))
+        if self._commits % _SETTLE_EVERY == 0:
+            self._behind("settle", self._writer.settle_if_many)
         if self._commits % _CHECKPOINT_EVERY == 0:
-            self._behind("settle", self._writer.settle)
             self._behind("checkpoint", self._catalog.checkpoint)
         if time.monotonic() - self._tidied_s > _UPKEEP_EVERY_S:
             self._tidied_s = time.monotonic()
             self._behind("tidy", self._tidy)
 
     def _compact_one(self, series: Series) -> None:
-        with self._guard:
-            self._compacting.discard(series)
-        self._writer.compact(series)
+        try:
+            self._writer.compact_if_due(series)
+        finally:
+            # Only now: a series under way still looks crowded to the commits that go on.
+            with self._guard:
+                self._compacting.discard(series)
 
     def _tidy(self) -> None:
         tidy(self._catalog, self._storage, self._writers, self._clock() - _RETIRED_KEPT_US)

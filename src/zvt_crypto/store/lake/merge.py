@@ -23,6 +23,7 @@ from zvt_crypto.core.schema import SCHEMAS
 from zvt_crypto.core.series import Kind, Series
 from zvt_crypto.store.lake import hot
 from zvt_crypto.store.lake.catalog import Transaction
+from zvt_crypto.store.lake.chunk import Chunk, unpack
 from zvt_crypto.store.lake.combine import (
     Correction,
     combine,
@@ -36,11 +37,14 @@ from zvt_crypto.store.lake.intake import Share
 from zvt_crypto.store.lake.rowindex import RowIndex
 from zvt_crypto.store.lake.segment import Segment, SegmentFiles, partition, segment_path
 
-_EARLIEST: Final = -(1 << 62)
 _LARGEST_ROWS: Final = 1_000_000
 # A neighbour up to this many times the size of what is written anyway is written along with it:
 # every row is rewritten a logarithmic number of times, and a partition keeps few segments.
 _ABSORB: Final = 2
+
+
+Seen = tuple[list[int], tuple[int, int]]
+"""The numbers of segments, and the mark of hot rows."""
 
 
 class Conflict(Exception):
@@ -50,12 +54,13 @@ class Conflict(Exception):
 class Part(msgspec.Struct, frozen=True):
     """What is to happen to a stretch of one series, and what must still be true then.
 
-    `hull` is the stretch of the segments read and written, `warm` that of the hot rows taken in.
+    `hull` is the stretch of the segments read and written, `warm` that of the hot rows looked at;
+    `seen` is what was there.
     """
 
     hull: Range
     warm: Range
-    seen: tuple[list[int], tuple[int, int]]
+    seen: Seen
     replaced: Sequence[Segment] = ()
     written: Sequence[Segment] = ()
     absorbs_hot: bool = False
@@ -66,7 +71,15 @@ class Part(msgspec.Struct, frozen=True):
     corrections: Sequence[Correction] = ()
 
 
-_NOTHING: Final = Part(Range(0, 0), Range(0, 0), ([], (0, 0)))
+_NOWHERE: Final = Range(0, 0)
+_NOTHING: Final = Part(_NOWHERE, _NOWHERE, ([], (0, 0)))
+
+
+class Compaction(msgspec.Struct, frozen=True):
+    """The parts that take in the hot rows of these chunks; whatever came later stays hot."""
+
+    parts: Sequence[Part]
+    chunks: Sequence[Chunk]
 
 
 class _Draft(msgspec.Struct, frozen=True):
@@ -103,18 +116,22 @@ class Merger:
 
     def plan_compaction(
         self, connection: sqlite3.Connection, series: Series, series_id: int
-    ) -> list[Part]:
-        """Write the segments that take in all hot rows of a series."""
+    ) -> Compaction:
+        """Write the segments that take in the chunks of a series."""
+        chunks = hot.chunks(connection, series_id)
+        rows = unpack(series.kind, chunks)
+        moments = times(rows)
 
         def drafts() -> Iterator[_Draft]:
-            moment = hot.next_time(connection, series.kind, series_id, _EARLIEST)
-            while moment is not None:
-                window = partition(series, moment)
-                if hot.mark(connection, series.kind, series_id, *window)[0]:
-                    yield self._draft(connection, series, series_id, window, None)
-                moment = hot.next_time(connection, series.kind, series_id, window.end)
+            at = 0
+            while at < len(moments):
+                window = partition(series, int(moments[at]))
+                stop = int(np.searchsorted(moments, window.end))
+                part = rows.slice(at, stop - at)
+                yield self._fold(connection, series, series_id, window, part)
+                at = stop
 
-        return self._written(series, drafts())
+        return Compaction(self._written(series, drafts()), chunks)
 
     def plan_discard(
         self, connection: sqlite3.Connection, series: Series, series_id: int, asked: Range
@@ -177,9 +194,25 @@ class Merger:
             if part.absorbs_hot:
                 deleted += hot.delete(connection, series.kind, series_id, *part.warm)
         if deleted:
-            connection.execute(
-                "UPDATE series SET hot_rows = hot_rows - ? WHERE id = ?", (deleted, series_id)
-            )
+            _subtract_hot(connection, series_id, deleted)
+
+    def apply_compaction(
+        self,
+        connection: sqlite3.Connection,
+        series: Series,
+        series_id: int,
+        plan: Compaction,
+        now_us: int,
+    ) -> None:
+        """Make the segments visible in place of the chunks.
+
+        Raises:
+            Conflict: what the plan was made from has changed.
+        """
+        self.apply(connection, series, series_id, plan.parts, now_us)
+        if not hot.remove(connection, plan.chunks):
+            raise Conflict
+        _subtract_hot(connection, series_id, sum(chunk[4] for chunk in plan.chunks))
 
     def close(self) -> None:
         """End the thread that encodes."""
@@ -221,38 +254,45 @@ class Merger:
             raise failures[0]
         return parts
 
+    def _fold(
+        self,
+        connection: sqlite3.Connection,
+        series: Series,
+        series_id: int,
+        window: Range,
+        rows: pa.Table,
+    ) -> "_Draft":
+        """Draft the part that puts hot rows, which lie in no segment yet, into one."""
+        live = live_segments(connection, series_id, window)
+        reach = _hull(rows)
+        replaced = _replaced(live, reach, rows.num_rows)
+        hull = _around(reach, replaced)
+        part = Part(hull, _NOWHERE, _seen(connection, series, series_id, hull), replaced)
+        return _Draft(part, window, self._existing(series.kind, replaced, rows))
+
     def _draft(
         self,
         connection: sqlite3.Connection,
         series: Series,
         series_id: int,
         window: Range,
-        share: Share | None,
+        share: Share,
     ) -> "_Draft":
-        kind = series.kind
-        asked = window if share is None else share.hull
-        if share is not None:
-            held = Holding(connection, self._files, series, series_id, asked)
-            if held.measure(*asked) == (share.rows, share.digest):
-                seen = _seen(connection, series, series_id, asked, asked)
-                return _Draft(Part(asked, asked, seen, unchanged=share.rows))
+        """Draft the part that a share of a commit needs."""
+        kind, asked = series.kind, share.hull
+        held = Holding(connection, self._files, series, series_id, asked)
+        if held.measure(*asked) == (share.rows, share.digest):
+            seen = _seen(connection, series, series_id, asked, asked)
+            return _Draft(Part(asked, asked, seen, unchanged=share.rows))
         rows = hot.select(connection, kind, series_id, *asked)
-        if share is None and not rows.num_rows:
-            return _Draft(Part(asked, asked, _seen(connection, series, series_id, asked, asked)))
-        reach = share.hull if share is not None else _hull(rows)
         live = live_segments(connection, series_id, window)
-        replaced = _replaced(live, reach, rows.num_rows + (share.rows if share else 0))
-        hull = reach
-        if replaced:
-            first, last = replaced[0].first_us, replaced[-1].last_us
-            hull = Range(min(first, reach.start), max(last + 1, reach.end))
+        replaced = _replaced(live, asked, rows.num_rows + share.rows)
+        hull = _around(asked, replaced)
         seen = _seen(connection, series, series_id, hull, asked)
-        if share is not None and not replaced and not rows.num_rows:
-            part = Part(hull, asked, seen, inserted=share.rows, changed=share.hull)
+        if not replaced and not rows.num_rows:
+            part = Part(hull, asked, seen, inserted=share.rows, changed=asked)
             return _Draft(part, window, without_time(share.table), share.index)
         existing = self._existing(kind, replaced, rows)
-        if share is None:
-            return _Draft(Part(hull, asked, seen, replaced, absorbs_hot=True), window, existing)
         fresh, old, corrections = compare(kind, existing, share)
         corrected, inserted = len(old), int(fresh.sum()) - len(old)
         unchanged = share.rows - inserted - corrected
@@ -308,10 +348,28 @@ class Merger:
 
 
 def _seen(
-    connection: sqlite3.Connection, series: Series, series_id: int, hull: Range, warm: Range
-) -> tuple[list[int], tuple[int, int]]:
-    live = live_segments(connection, series_id, hull)
-    return [s.id for s in live], hot.mark(connection, series.kind, series_id, *warm)
+    connection: sqlite3.Connection,
+    series: Series,
+    series_id: int,
+    hull: Range,
+    warm: Range = _NOWHERE,
+) -> Seen:
+    ids = [segment.id for segment in live_segments(connection, series_id, hull)]
+    if warm.is_empty:
+        return ids, (0, 0)
+    return ids, hot.mark(connection, series.kind, series_id, *warm)
+
+
+def _subtract_hot(connection: sqlite3.Connection, series_id: int, rows: int) -> None:
+    connection.execute("UPDATE series SET hot_rows = hot_rows - ? WHERE id = ?", (rows, series_id))
+
+
+def _around(reach: Range, segments: Sequence[Segment]) -> Range:
+    """Return the stretch of `reach` and of segments in or beside it."""
+    if not segments:
+        return reach
+    first, last = segments[0].first_us, segments[-1].last_us
+    return Range(min(first, reach.start), max(last + 1, reach.end))
 
 
 def _hull(table: pa.Table) -> Range:

@@ -27,8 +27,8 @@ _COMPACT_SPREAD_ROWS: Final = 8_192
 _HOT_LIMIT_ROWS: Final = 200_000
 _SCATTER: Final = 2_654_435_761
 _ATTEMPTS: Final = 40
-# Reads look into each: so many cost a reader about a millisecond.
-_ARRIVALS: Final = 192
+# Reads look into each, and moving them holds other writers up: about 10 ms a million bytes.
+_ARRIVALS: Final = 96
 # After this many conflicts the plan is made while holding the catalog, so that it must succeed.
 _PATIENCE: Final = 4
 
@@ -67,6 +67,7 @@ class Writer:
             except Promoted as e:
                 large.update(e.series)
             except _Crowded as e:
+                self.settle()
                 for series in e.series:
                     self.compact(series)
             except (Conflict, FileNotFoundError):
@@ -95,36 +96,57 @@ class Writer:
             raise
         return works
 
-    def settle(self) -> None:
-        """Turn what has arrived into chunks of its series, if it has become much."""
+    def settle_if_many(self) -> None:
+        """Settle once so much has arrived that readers feel it."""
         with self._catalog.snapshot() as connection:
-            if arrival.count(connection) < _ARRIVALS:
-                return
+            count = arrival.count(connection)
+        if count >= _ARRIVALS:
+            self.settle()
+
+    def settle(self) -> None:
+        """Turn what has arrived into chunks of its series."""
+        with self._catalog.snapshot() as connection:
             ids, chunks = arrival.gathered(connection)
+        if not ids:
+            return
         with self._catalog.write() as transaction:
             # Another process may have been faster; then this is not worth a second look.
             if arrival.are_there(transaction.connection, ids):
                 hot.insert(transaction.connection, chunks)
                 arrival.forget(transaction.connection, ids)
 
+    def compact_if_due(self, series: Series) -> None:
+        """Compact a crowded series; settle first if most of its rows have only just arrived."""
+        with self._catalog.snapshot() as connection:
+            series_id = self._find(connection, series)
+            in_chunks = 0 if series_id is None else hot.rows_in_chunks(connection, series_id)
+        if in_chunks < _COMPACT_ROWS // 2:
+            self.settle()
+        self.compact(series)
+
     def compact(self, series: Series) -> bool:
-        """Move the hot rows of a series into segments; return False if others were faster."""
+        """Move the chunks of a series into segments; return False if others were faster.
+
+        Rows that come meanwhile stay hot, so that a busy series is compacted all the same.
+        """
         with self._catalog.snapshot() as connection:
             series_id = self._find(connection, series)
             if series_id is None:
                 return True
-            parts = self._merger.plan_compaction(connection, series, series_id)
+            plan = self._merger.plan_compaction(connection, series, series_id)
+        if not plan.chunks:
+            return True
         transaction: Transaction | None = None
         try:
             with self._catalog.write() as transaction:
-                self._merger.apply(
-                    transaction.connection, series, series_id, parts, transaction.now_us
+                self._merger.apply_compaction(
+                    transaction.connection, series, series_id, plan, transaction.now_us
                 )
         except Conflict:
-            self._merger.discard(parts)
+            self._merger.discard(plan.parts)
             return False
         except BaseException:
-            self._merger.discard(parts, transaction)
+            self._merger.discard(plan.parts, transaction)
             raise
         return True
 
