@@ -7,6 +7,7 @@ copy between engines can be compared without sorting. It guards against loss, du
 decay, not against an adversary who may choose the rows.
 """
 
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -16,11 +17,16 @@ import pyarrow as pa
 
 _U64 = npt.NDArray[np.uint64]
 
-# Odd constants: the golden ratio and its neighbours from the splitmix64 and xxhash families.
-_LANES: Final = (
-    (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)),
-    (np.uint64(0xC2B2AE3D27D4EB4F), np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53)),
+# Odd constants, one a lane: the golden ratio and its neighbours from the splitmix64 and xxhash
+# families. They stand in columns, so that one operation works on both lanes of all rows.
+_SALTS: Final = np.array([[0x9E3779B97F4A7C15], [0xC2B2AE3D27D4EB4F]], dtype=np.uint64)
+_FINISH: Final = (
+    (np.uint64(30), np.array([[0xBF58476D1CE4E5B9], [0xFF51AFD7ED558CCD]], dtype=np.uint64)),
+    (np.uint64(27), np.array([[0x94D049BB133111EB], [0xC4CEB9FE1A85EC53]], dtype=np.uint64)),
 )
+# What the length and the words of a text are multiplied by.
+_LENGTH: Final = np.uint64(0xC2B2AE3D27D4EB4F)
+_WORD: Final = np.uint64(0xBF58476D1CE4E5B9)
 # A NaN payload no exchange value has: stands for null.
 _NULL: Final = np.uint64(0x7FF8DEAD5EED0001)
 _CHUNK_ROWS: Final = 65_536
@@ -65,37 +71,33 @@ def digest_table(table: pa.Table) -> Digest:
 
 def row_hashes(batch: pa.RecordBatch | pa.Table) -> tuple[_U64, _U64]:
     """Return both lanes of the hash of every row."""
-    rows = batch.num_rows
     # Not from zero: a row of zeros must count, too.
-    lanes = [np.full(rows, salt, dtype=np.uint64) for salt, _, _ in _LANES]
+    lanes = np.repeat(_SALTS, batch.num_rows, axis=1)
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
-        bits = _column_bits(column)
-        weight = _name_weight(name)
-        for lane, (salt, _, _) in zip(lanes, _LANES, strict=True):
-            # Spread each column before summing: the sum alone is linear, so equal changes in two
-            # columns could cancel out.
-            # The factor must be odd: an even one loses the top bits, among them the sign.
-            mixed = (bits ^ weight) * ((salt ^ weight) | np.uint64(1))
-            mixed ^= mixed >> np.uint64(32)
-            np.add(lane, mixed * weight, out=lane)
-    for lane, (_, first, second) in zip(lanes, _LANES, strict=True):
-        _finish(lane, first, second)
+        weight, factors = _name_constants(name)
+        # Spread each column before summing: the sum alone is linear, so equal changes in two
+        # columns could cancel out.
+        mixed = (_column_bits(column) ^ weight) * factors
+        mixed ^= mixed >> np.uint64(32)
+        mixed *= weight
+        lanes += mixed
+    # Scramble (splitmix64), so that sums of hashes stay independent.
+    for shift, constants in _FINISH:
+        lanes ^= lanes >> shift
+        lanes *= constants
+    lanes ^= lanes >> np.uint64(31)
     return lanes[0], lanes[1]
 
 
-def _finish(lane: _U64, first: np.uint64, second: np.uint64) -> None:
-    """Scramble in place (splitmix64), so that sums of hashes stay independent."""
-    for shift, factor in ((30, first), (27, second), (31, np.uint64(1))):
-        np.bitwise_xor(lane, lane >> np.uint64(shift), out=lane)
-        np.multiply(lane, factor, out=lane)
-
-
-def _name_weight(name: str) -> np.uint64:
-    """Return an odd constant of the column's name (FNV-1a)."""
+@lru_cache(maxsize=256)
+def _name_constants(name: str) -> tuple[np.uint64, _U64]:
+    """Return an odd constant of the column's name (FNV-1a), and a factor of it for each lane."""
     value = 0xCBF29CE484222325
     for byte in name.encode():
         value = ((value ^ byte) * 0x100000001B3) & _MASK
-    return np.uint64(value | 1)
+    weight = np.uint64(value | 1)
+    # The factor must be odd: an even one loses the top bits, among them the sign.
+    return weight, (_SALTS ^ weight) | np.uint64(1)
 
 
 def _column_bits(column: pa.Array | pa.ChunkedArray) -> _U64:
@@ -111,41 +113,50 @@ def _column_bits(column: pa.Array | pa.ChunkedArray) -> _U64:
         return _text_bits(column)
     if pa.types.is_floating(kind):
         # -0.0 equals 0.0 and must hash alike; adding zero folds the sign away.
-        floats = np.asarray(column.fill_null(0.0), dtype=np.float64) + 0.0
+        floats = np.asarray(_filled(column, 0.0), dtype=np.float64) + 0.0
         bits = floats.view(np.uint64)
     else:
-        if pa.types.is_timestamp(kind) and kind.unit != "us":
-            column = column.cast(pa.timestamp("us", tz=kind.tz))
-        whole = column if pa.types.is_int64(kind) else column.cast(pa.int64())
-        bits = np.asarray(whole.fill_null(0), dtype=np.int64).view(np.uint64)
+        if pa.types.is_timestamp(kind):
+            column = column if kind.unit == "us" else column.cast(pa.timestamp("us", tz=kind.tz))
+            whole = column.view(pa.int64())
+        else:
+            whole = column if pa.types.is_int64(kind) else column.cast(pa.int64())
+        bits = np.asarray(_filled(whole, 0), dtype=np.int64).view(np.uint64)
     if column.null_count:
         bits = np.where(np.asarray(column.is_null()), _NULL, bits)
     return bits
 
 
+def _filled(column: pa.Array, value: object) -> pa.Array:
+    """Return the column with `value` for null: most have none, and asking Arrow takes a while."""
+    return column.fill_null(value) if column.null_count else column
+
+
 def _text_bits(column: pa.Array) -> _U64:
     """Return 64 bits per string, from its bytes eight at a time, without a loop over rows."""
-    column = column.cast(pa.large_string())
-    if column.null_count:
-        column = column.fill_null("\x00null")
-    data = column.cast(pa.large_binary())
-    rows = len(data)
-    offsets = np.frombuffer(data.buffers()[1], dtype=np.int64)[data.offset : data.offset + rows + 1]
-    raw = data.buffers()[2]
+    if pa.types.is_string_view(column.type):
+        column = column.cast(pa.large_string())
+    column = _filled(column, "\x00null")
+    wide = np.int64 if pa.types.is_large_string(column.type) else np.int32
+    rows = len(column)
+    _, places, raw = column.buffers()
+    offsets = np.frombuffer(places, dtype=wide)[column.offset : column.offset + rows + 1]
+    first, last = offsets[[0, -1]].tolist()
     lengths = np.diff(offsets)
+    starts = offsets[:-1] - offsets[0]
     # Eight bytes of padding let the last word of the last string be read whole.
-    body = np.zeros((0 if raw is None else len(raw)) + 8, dtype=np.uint8)
+    body = np.zeros(last - first + 8, dtype=np.uint8)
     if raw is not None:
-        body[: len(raw)] = np.frombuffer(raw, dtype=np.uint8)
+        body[:-8] = np.frombuffer(raw, dtype=np.uint8)[first:last]
     words = np.lib.stride_tricks.sliding_window_view(body, 8)
-    out = lengths.astype(np.uint64) * _LANES[1][0]
+    out = lengths.astype(np.uint64) * _LENGTH
     longest = int(lengths.max()) if rows else 0
     for at in range(0, longest, 8):
         live = np.flatnonzero(lengths > at)
-        word = words[offsets[live] + at].copy().view(np.uint64).ravel()
+        word = words[starts[live] + at].copy().view(np.uint64).ravel()
         spare = 8 - np.minimum(lengths[live] - at, 8).astype(np.uint64)
         # Little-endian: the bytes past the string's end are the high ones.
         word &= np.uint64(_MASK) >> (spare * np.uint64(8))
-        out[live] = (out[live] ^ word) * _LANES[0][1]
+        out[live] = (out[live] ^ word) * _WORD
         out[live] ^= out[live] >> np.uint64(29)
     return out

@@ -39,7 +39,7 @@ def conform(kind: Kind, tables: Sequence[pa.Table]) -> pa.Table:
     table = table.combine_chunks()
     for index, field in enumerate(schema):
         column = table.column(index)
-        if pa.types.is_floating(field.type) and pc.any(pc.is_nan(column)).as_py():
+        if pa.types.is_floating(field.type) and _has_nan(column):
             column = pc.if_else(pc.is_nan(column), pa.scalar(None, field.type), column)
             table = table.set_column(index, field, column)
         if not field.nullable and column.null_count:
@@ -52,10 +52,7 @@ def conform(kind: Kind, tables: Sequence[pa.Table]) -> pa.Table:
 
 def times(table: pa.Table | pa.RecordBatch) -> Int64s:
     """Return the timestamps in microseconds."""
-    column = table.column("timestamp")
-    if isinstance(column, pa.ChunkedArray):
-        column = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
-    return np.asarray(column.cast(pa.int64()))
+    return np.asarray(_whole(table.column("timestamp")).view(pa.int64()))
 
 
 def arrange(kind: Kind, table: pa.Table, group: Int64s) -> tuple[pa.Table, Int64s]:
@@ -141,6 +138,18 @@ def _cast(kind: Kind, table: pa.Table, schema: pa.Schema) -> pa.Table:
         return table.select(schema.names).cast(schema)
     except (KeyError, ValueError, NotImplementedError) as e:
         raise DataError(f"not a table of {kind}: {e}") from e
+
+
+def _whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    if isinstance(column, pa.ChunkedArray):
+        return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    return column
+
+
+def _has_nan(column: pa.ChunkedArray) -> bool:
+    if column.null_count:  # NumPy would take them for NaN
+        return bool(pc.any(pc.is_nan(column)).as_py())
+    return bool(np.isnan(np.asarray(_whole(column))).any())
 
 
 def _is_arranged(kind: Kind, table: pa.Table, group: Int64s) -> bool:
