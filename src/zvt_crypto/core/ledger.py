@@ -131,8 +131,13 @@ def yielding(existing: Sequence[Coverage], news: Sequence[Coverage]) -> list[Cov
 
 def join(entries: Iterable[Coverage]) -> list[Coverage]:
     """Return entries ascending, touching ones of one verdict and source made one."""
+    return join_ascending(sorted(entries, key=lambda e: e.start))
+
+
+def join_ascending(entries: Iterable[Coverage]) -> list[Coverage]:
+    """Return what `join` does of entries that are in order already."""
     joined: list[Coverage] = []
-    for entry in sorted(entries, key=lambda e: e.start):
+    for entry in entries:
         last = joined[-1] if joined else None
         if (
             last is not None

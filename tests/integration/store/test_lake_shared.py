@@ -9,11 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import pyarrow as pa
 import pytest
 from lake_writer import M1, OTHER, SERIES, T0, candles
 
 from zvt_crypto.core.digest import digest_table
-from zvt_crypto.core.errors import StoreBusy
+from zvt_crypto.core.errors import DataError, StoreBusy
 from zvt_crypto.core.ledger import Source, Verdict
 from zvt_crypto.core.ranges import Range
 from zvt_crypto.ports.store import Batch, Finding
@@ -24,6 +26,12 @@ _SUPPORT = Path(__file__).parents[2] / "support"
 
 
 ALL = Range(0, 1 << 60)
+
+
+def live(start: int, rows: int, price: float = 5.0) -> Batch:
+    found = Finding(T0 + start * M1, T0 + (start + rows) * M1, Verdict.OBSERVED)
+    table = candles(T0 + start * M1, rows, price)
+    return Batch(series=SERIES, table=table, findings=[found], source=Source.LIVE)
 
 
 async def test_processes_that_write_one_series_lose_nothing(tmp_path: Path) -> None:
@@ -77,11 +85,7 @@ async def test_a_series_that_never_rests_is_compacted_all_the_same(tmp_path: Pat
     plan = store._merger.plan_compaction
 
     def commit(start: int, rows: int, price: float = 5.0) -> None:
-        found = Finding(T0 + start * M1, T0 + (start + rows) * M1, Verdict.OBSERVED)
-        table = candles(T0 + start * M1, rows, price)
-        stream._writer.commit(
-            [Batch(series=SERIES, table=table, findings=[found], source=Source.LIVE)]
-        )
+        stream._writer.commit([live(start, rows, price)])
 
     def interrupted(meanwhile: Callable[[], None]) -> Callable[..., Compaction]:
         def planned(*args: Any) -> Compaction:
@@ -119,6 +123,55 @@ async def test_a_series_that_never_rests_is_compacted_all_the_same(tmp_path: Pat
     assert len(list((tmp_path / "lake" / "segments").rglob("*.parquet"))) == 2
     await store.close()
     await stream.close()
+
+
+async def test_what_a_writer_remembers_of_a_series_yields_to_what_others_wrote(
+    tmp_path: Path,
+) -> None:
+    # given two writers who take turns at the end of one series
+    store = await LakeStore.open(tmp_path / "lake")
+    other = await LakeStore.open(tmp_path / "lake")
+    await store.commit([live(0, 10)])
+    await other.commit([live(10, 10)])
+
+    # when the first goes on, then its rows join those of the other
+    await store.commit([live(20, 10)])
+    (entry,) = await store.coverage(SERIES)
+    assert (entry.start, entry.end, entry.rows) == (T0, T0 + 30 * M1, 30)
+
+    # and a row of the other that it brings with other values is a correction, not a new one
+    await other.commit([live(30, 1)])
+    (done,) = await store.commit([live(30, 1, 9.0)])
+    assert (done.inserted, done.corrected) == (0, 1)
+
+    # and what was taken back by one is written anew by the other
+    await other.discard(SERIES, Range(T0 + 25 * M1, T0 + 31 * M1))
+    (done,) = await store.commit([live(25, 6)])
+    assert done.inserted == 6
+    assert [e.verdict for e in await store.coverage(SERIES)] == [Verdict.OBSERVED]
+    assert (await store.read(SERIES, ALL)).num_rows == 31
+    assert list((await store.verify()).faults) == []
+    await store.close()
+    await other.close()
+
+
+async def test_a_commit_that_follows_its_own_looks_nothing_up(tmp_path: Path) -> None:
+    # given a writer that nobody else has come between
+    store = await LakeStore.open(tmp_path / "lake")
+    store._writer.commit([live(0, 10)])
+    asked: list[str] = []
+    store._catalog.connection().set_trace_callback(asked.append)
+
+    # when a commit fails, and the same is tried again and goes through
+    with pytest.raises(DataError):
+        store._writer.commit([msgspec.structs.replace(live(10, 10), table=pa.table({}))])
+    store._writer.commit([live(10, 10)])
+
+    # then it knew where the series ended
+    assert [one for one in asked if one.startswith("SELECT")] == ["SELECT now_us FROM clock"]
+    (entry,) = await store.coverage(SERIES)
+    assert entry.rows == 20
+    await store.close()
 
 
 async def test_readers_see_whole_commits_while_rows_move_into_segments(tmp_path: Path) -> None:

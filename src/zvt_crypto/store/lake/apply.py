@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from zvt_crypto.core.digest import EMPTY_DIGEST, Digest
-from zvt_crypto.core.ledger import ABSENT, Coverage, Verdict, join
+from zvt_crypto.core.ledger import ABSENT, Coverage, Verdict, join_ascending
 from zvt_crypto.core.ranges import Range, union
 from zvt_crypto.core.rows import match
 from zvt_crypto.core.series import Kind, Series
@@ -23,22 +23,15 @@ from zvt_crypto.store.lake.intake import Share
 from zvt_crypto.store.lake.merge import Merger, Part
 from zvt_crypto.store.lake.rowindex import RowIndex
 from zvt_crypto.store.lake.segment import SegmentFiles
+from zvt_crypto.store.lake.state import State
 
 _FAR_APART_US: Final = 6 * 3_600_000_000
 # So few series of one kind get chunks of their own at once.
 _ALONE: Final = 4
 
 
-class State(msgspec.Struct):
-    """What the catalog says of a series when a commit begins."""
-
-    id: int
-    hot_rows: int
-    last_us: int | None
-
-
 class Work(msgspec.Struct):
-    """One share on its way through a commit."""
+    """One share on its way through a commit; `entries` are new in its ledger, if it only grew."""
 
     share: Share
     state: State
@@ -49,6 +42,20 @@ class Work(msgspec.Struct):
     hot_added: int = 0
     is_fresh: bool = False
     changed: Sequence[Range] = ()
+    entries: Sequence[Coverage] | None = None
+
+    @property
+    def after(self) -> State | None:
+        """Return what the series is then; None if that has to be looked up."""
+        if self.entries is None:
+            return None
+        before, rows = self.state, self.share.rows
+        return State(
+            before.id,
+            before.hot_rows + self.hot_added,
+            self.share.hull.end - 1 if rows else before.last_us,
+            self.entries[-1] if self.entries else before.tail,
+        )
 
 
 class Promoted(Exception):
@@ -180,23 +187,16 @@ class Applier:
         )
 
     def _write_ledger(self, works: Sequence[Work]) -> None:
-        simple = [
-            work for work in works if work.parts is None and (work.is_fresh or not work.share.rows)
-        ]
-        tails = (
-            coverage.tails(self._connection, [work.state.id for work in simple]) if simple else {}
-        )
-        entries: list[tuple[int, Coverage]] = []
         now = self._transaction.now_us
-        done: set[Series] = set()
-        for work in simple:
-            extended = _extend(work, tails.get(work.state.id), now)
-            if extended is not None:
-                entries.extend((work.state.id, entry) for entry in extended)
-                done.add(work.share.series)
-        coverage.put(self._connection, entries)
         for work in works:
-            if work.share.series not in done:
+            if work.parts is None and (work.is_fresh or not work.share.rows):
+                work.entries = _extend(work, now)
+        coverage.put(
+            self._connection,
+            [(work.state.id, entry) for work in works for entry in work.entries or ()],
+        )
+        for work in works:
+            if work.entries is None:
                 self._revise(work)
 
     def _revise(self, work: Work) -> None:
@@ -235,22 +235,20 @@ class Applier:
         )
 
 
-def _extend(work: Work, tail: Coverage | None, now_us: int) -> list[Coverage] | None:
+def _extend(work: Work, now_us: int) -> list[Coverage] | None:
     """Return the entries of a commit that only adds to the end; None if it does more.
 
     This is what a live stream does all day: rows newer than all others, and findings at or after
     the end of the ledger. Nothing stored needs to be looked at.
     """
-    share = work.share
+    share, tail, last = work.share, work.state.tail, work.state.last_us
     news = share.news()
-    end = tail.end if tail is not None else None
-    if end is not None:
-        if news and news[0].start < end:
+    if tail is not None:
+        if news and news[0].start < tail.end:
             return None
-        if share.rows and share.hull.start < end:
+        if share.rows and share.hull.start < tail.end:
             return None
-    last = work.state.last_us
-    claims: list[Coverage] = []
+    claims = [] if tail is None else [tail]
     for one in news:
         if last is not None and one.start <= last:
             return None
@@ -260,9 +258,8 @@ def _extend(work: Work, tail: Coverage | None, now_us: int) -> list[Coverage] | 
         if one.verdict is not Verdict.OBSERVED:
             rows, digest = 0, EMPTY_DIGEST
         claims.append(Coverage(one.start, one.end, one.verdict, one.source, rows, digest, now_us))
-    if tail is None or not claims or claims[0].start != tail.end:
-        return claims if len(claims) < 2 else join(claims)  # noqa: PLR2004
-    return [entry for entry in join([tail, *claims]) if entry != tail]
+    entries = join_ascending(claims)
+    return entries[1:] if entries and entries[0] is tail else entries
 
 
 def _is_newest(work: Work) -> bool:

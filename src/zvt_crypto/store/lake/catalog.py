@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from zvt_crypto.core.errors import BadStore, StoreBusy, StoreCorrupt, StoreFull
+from zvt_crypto.core.series import Series
 from zvt_crypto.store.lake.arrival import ARRIVAL_TABLE
 from zvt_crypto.store.lake.hot import HOT_TABLE
 
@@ -227,16 +228,29 @@ class Transaction:
         self.is_sealed = False
         self.connection = connection
         self._clock = clock
+        self._began_us: int | None = None
         self._now_us: int | None = None
         self._changes = connection.total_changes
+
+    @property
+    def began_us(self) -> int:
+        """Return the time of the last commit before this one, by whichever process."""
+        if self._began_us is None:
+            (last,) = self.connection.execute("SELECT now_us FROM clock").fetchone()
+            self._began_us = int(last)
+        return self._began_us
 
     @property
     def now_us(self) -> int:
         """Return the time of this commit: later than every commit before, whatever the clock."""
         if self._now_us is None:
-            (last,) = self.connection.execute("SELECT now_us FROM clock").fetchone()
-            self._now_us = max(self._clock(), last + 1)
+            self._now_us = max(self._clock(), self.began_us + 1)
         return self._now_us
+
+    @property
+    def ended_us(self) -> int:
+        """Return the catalog's time once this has ended well: as before if nothing was changed."""
+        return self.now_us if self.is_sealed else self.began_us
 
     @property
     def is_idle(self) -> bool:
@@ -245,6 +259,21 @@ class Transaction:
             return True
         self.connection.execute("UPDATE clock SET now_us = ?", (self.now_us,))
         return False
+
+
+def series_key(series: Series) -> tuple[str, str, str, str]:
+    """Return the four columns that tell a series from others."""
+    interval = series.interval.value if series.interval is not None else ""
+    return series.exchange, series.symbol, series.kind.value, interval
+
+
+def find_series(connection: sqlite3.Connection, series: Series) -> int | None:
+    """Return the catalog's number of a series."""
+    row = connection.execute(
+        "SELECT id FROM series WHERE exchange = ? AND symbol = ? AND kind = ? AND interval = ?",
+        series_key(series),
+    ).fetchone()
+    return None if row is None else row[0]
 
 
 @contextlib.contextmanager

@@ -7,10 +7,9 @@ from zvt_crypto.core.ledger import taken_back
 from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.series import Series
 from zvt_crypto.store.lake import coverage
-from zvt_crypto.store.lake.catalog import Catalog, Transaction
+from zvt_crypto.store.lake.catalog import Catalog, Transaction, find_series
 from zvt_crypto.store.lake.holding import Holding
 from zvt_crypto.store.lake.merge import Conflict, Merger
-from zvt_crypto.store.lake.reader import find
 from zvt_crypto.store.lake.segment import SegmentFiles
 
 _ATTEMPTS: Final = 20
@@ -25,7 +24,7 @@ def discard(
     """
     for _ in range(_ATTEMPTS):
         with catalog.snapshot() as connection:
-            series_id = find(connection, series)
+            series_id = find_series(connection, series)
             if series_id is None:
                 return asked
             parts, taken = merger.plan_discard(connection, series, series_id, asked)

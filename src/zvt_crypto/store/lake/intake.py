@@ -67,8 +67,9 @@ class Share(msgspec.Struct, frozen=True):
         """Return the findings as ledger entries, not measured yet, the later winning."""
         if len(self.batches) == 1 and len(self.batches[0].findings) == 1:
             (one,), source = self.batches[0].findings, self.batches[0].source
-            entry = Coverage(one.start, one.end, one.verdict, source)
-            return [] if entry.range.is_empty else [entry]
+            if one.start >= one.end:
+                return []
+            return [Coverage(one.start, one.end, one.verdict, source)]
         found = [
             Coverage(one.start, one.end, one.verdict, batch.source)
             for batch in self.batches

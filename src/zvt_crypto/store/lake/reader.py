@@ -19,7 +19,7 @@ from zvt_crypto.core.schema import CORRECTIONS, QUARANTINE, SCHEMAS
 from zvt_crypto.core.series import Kind, Series
 from zvt_crypto.ports.store import SeriesInfo
 from zvt_crypto.store.lake import coverage, hot
-from zvt_crypto.store.lake.catalog import Catalog
+from zvt_crypto.store.lake.catalog import Catalog, find_series
 from zvt_crypto.store.lake.chunk import KNOWN
 from zvt_crypto.store.lake.combine import sorted_together
 from zvt_crypto.store.lake.holding import Holding, live_segments
@@ -50,7 +50,7 @@ class Reader:
     def batches(self, series: Series, asked: Range) -> Iterator[pa.RecordBatch]:
         """Yield the rows in `asked` in order, one segment's worth in memory at a time."""
         with self._catalog.snapshot() as connection:
-            series_id = find(connection, series)
+            series_id = find_series(connection, series)
             segments = live_segments(connection, series_id or 0, asked)
         start = asked.start
         for segment in segments:
@@ -65,7 +65,7 @@ class Reader:
 
         def once() -> list[Coverage]:
             with self._catalog.snapshot() as connection:
-                series_id = find(connection, series)
+                series_id = find_series(connection, series)
                 if series_id is None:
                     return []
                 ledger = coverage.load(connection, series_id, asked)
@@ -127,14 +127,14 @@ class Reader:
             chosen: tuple[object, ...] = ()
             if series is not None:
                 query += "WHERE s.id = ? "
-                chosen = (find(connection, series) or 0,)
+                chosen = (find_series(connection, series) or 0,)
             rows = connection.execute(f"{query}ORDER BY {table}.id", chosen).fetchall()
         return table_of(rows, schema)
 
     def _read(self, series: Series, asked: Range, as_of: int | None, last: int | None) -> pa.Table:
         kind = series.kind
         with self._catalog.snapshot() as connection:
-            series_id = find(connection, series)
+            series_id = find_series(connection, series)
             if series_id is None or asked.is_empty:
                 return SCHEMAS[kind].empty_table()
             segments = live_segments(connection, series_id, asked)
@@ -190,16 +190,6 @@ class Reader:
                 f"a segment of {series} cannot be read: {e}",
                 remedy="`zvtc verify` lists what is damaged, `zvtc repair` fetches it again",
             ) from e
-
-
-def find(connection: sqlite3.Connection, series: Series) -> int | None:
-    """Return the catalog's number of a series."""
-    interval = series.interval.value if series.interval is not None else ""
-    row = connection.execute(
-        "SELECT id FROM series WHERE exchange = ? AND symbol = ? AND kind = ? AND interval = ?",
-        (series.exchange, series.symbol, series.kind.value, interval),
-    ).fetchone()
-    return None if row is None else row[0]
 
 
 def to_series(fields: Sequence[str]) -> Series:

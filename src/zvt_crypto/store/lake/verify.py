@@ -15,9 +15,9 @@ from zvt_crypto.core.schema import KEYS, SCHEMAS
 from zvt_crypto.core.series import Series
 from zvt_crypto.ports.store import Fault, Verified
 from zvt_crypto.store.lake import coverage, hot
-from zvt_crypto.store.lake.catalog import Catalog
+from zvt_crypto.store.lake.catalog import Catalog, find_series
 from zvt_crypto.store.lake.holding import live_segments
-from zvt_crypto.store.lake.reader import find, to_series
+from zvt_crypto.store.lake.reader import to_series
 from zvt_crypto.store.lake.rowindex import RowIndex
 from zvt_crypto.store.lake.segment import Segment, SegmentFiles
 
@@ -58,7 +58,7 @@ class _Check:
         kind = self._series.kind
         # The snapshot stays open while files are read: what is retired now stays until vacuum.
         with self._catalog.snapshot() as connection:
-            series_id = find(connection, self._series)
+            series_id = find_series(connection, self._series)
             if series_id is None:
                 return
             ledger = coverage.load(connection, series_id)

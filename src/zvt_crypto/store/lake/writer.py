@@ -1,7 +1,6 @@
 """Commits: small ones go as hot rows into the catalog, large ones into segments."""
 
 import itertools
-import json
 import logging
 import sqlite3
 from collections.abc import Sequence
@@ -11,11 +10,12 @@ from zvt_crypto.core.errors import StoreBusy
 from zvt_crypto.core.series import Series
 from zvt_crypto.ports.store import Batch, Committed
 from zvt_crypto.store.lake import arrival, hot
-from zvt_crypto.store.lake.apply import Applier, Promoted, State, Work
-from zvt_crypto.store.lake.catalog import Catalog, Transaction
+from zvt_crypto.store.lake.apply import Applier, Promoted, Work
+from zvt_crypto.store.lake.catalog import Catalog, Transaction, find_series
 from zvt_crypto.store.lake.intake import Share, sort_in
 from zvt_crypto.store.lake.merge import Conflict, Merger, Part
 from zvt_crypto.store.lake.segment import SegmentFiles
+from zvt_crypto.store.lake.state import States
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Writer:
         self._catalog = catalog
         self._files = files
         self._merger = merger
-        self._ids: dict[Series, int] = {}
+        self._states = States()
 
     def commit(self, batches: Sequence[Batch]) -> tuple[list[Committed], list[Series]]:
         """Return what each batch did, and the series whose hot rows have become many.
@@ -94,6 +94,7 @@ class Writer:
         except BaseException:
             self._merger.discard(itertools.chain.from_iterable(plans.values()), transaction)
             raise
+        self._states.remember(transaction, {work.share.series: work.after for work in works})
         return works
 
     def settle_if_many(self) -> None:
@@ -118,7 +119,7 @@ class Writer:
     def compact_if_due(self, series: Series) -> None:
         """Compact a crowded series; settle first if most of its rows have only just arrived."""
         with self._catalog.snapshot() as connection:
-            series_id = self._find(connection, series)
+            series_id = find_series(connection, series)
             in_chunks = 0 if series_id is None else hot.rows_in_chunks(connection, series_id)
         if in_chunks < _COMPACT_ROWS // 2:
             self.settle()
@@ -130,7 +131,7 @@ class Writer:
         Rows that come meanwhile stay hot, so that a busy series is compacted all the same.
         """
         with self._catalog.snapshot() as connection:
-            series_id = self._find(connection, series)
+            series_id = find_series(connection, series)
             if series_id is None:
                 return True
             plan = self._merger.plan_compaction(connection, series, series_id)
@@ -159,16 +160,9 @@ class Writer:
     ) -> None:
         for share in shares:
             if share.series in large and share.rows:
-                series_id = self._find(connection, share.series)
+                series_id = find_series(connection, share.series)
                 # A series nobody knows has nothing to merge with, whatever its number will be.
                 plans[share.series] = self._merger.plan(connection, series_id or 0, share)
-
-    def _find(self, connection: sqlite3.Connection, series: Series) -> int | None:
-        row = connection.execute(
-            "SELECT id FROM series WHERE exchange = ? AND symbol = ? AND kind = ? AND interval = ?",
-            _name(series),
-        ).fetchone()
-        return None if row is None else row[0]
 
     def _open(self, transaction: Transaction, shares: Sequence[Share]) -> list[Work]:
         """Return the shares with what the catalog knows of their series."""
@@ -177,31 +171,13 @@ class Writer:
             for share in shares
             if share.rows or share.has_findings or any(b.rejected for b in share.batches)
         ]
-        connection = transaction.connection
-        ids: list[int] = []
-        for share in wanted:
-            series_id = self._ids.get(share.series) or self._find(connection, share.series)
-            if series_id is None:
-                series_id = connection.execute(
-                    "INSERT INTO series (exchange, symbol, kind, interval) VALUES (?, ?, ?, ?)",
-                    _name(share.series),
-                ).lastrowid
-            ids.append(series_id or 0)
-        states = {
-            row[0]: State(*row)
-            for row in connection.execute(
-                "SELECT id, hot_rows, last_us FROM series "
-                "WHERE id IN (SELECT value FROM json_each(?))",
-                (json.dumps(ids),),
-            )
-        }
-        return [Work(share, states[key]) for share, key in zip(wanted, ids, strict=True)]
+        states = self._states.read(transaction, [share.series for share in wanted])
+        return [Work(share, state) for share, state in zip(wanted, states, strict=True)]
 
     def _outcome(self, count: int, works: Sequence[Work]) -> tuple[list[Committed], list[Series]]:
         done = [Committed(0, 0, 0) for _ in range(count)]
         crowded: list[Series] = []
         for work in works:
-            self._ids[work.share.series] = work.state.id
             done[work.share.at] = Committed(work.inserted, work.corrected, work.unchanged)
             due = _COMPACT_ROWS + work.state.id * _SCATTER % _COMPACT_SPREAD_ROWS
             if work.state.hot_rows + work.hot_added > due and work.parts is None:
@@ -217,8 +193,3 @@ def _check_room(works: Sequence[Work]) -> None:
     ]
     if crowded:
         raise _Crowded(crowded)
-
-
-def _name(series: Series) -> tuple[str, str, str, str]:
-    interval = series.interval.value if series.interval is not None else ""
-    return series.exchange, series.symbol, series.kind.value, interval
