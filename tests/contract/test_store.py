@@ -334,6 +334,44 @@ async def test_a_row_refutes_that_nothing_exists(store: Store, verdict: Verdict)
     await assert_sound(store, BTC)
 
 
+@pytest.mark.parametrize("rows", [50, 7_000])
+async def test_latest_gives_the_newest_row_of_each_series(store: Store, rows: int) -> None:
+    # given series old and new, side by side; one that is only known to be empty; and one unknown
+    many = [candle_series("okx", f"C{number}-USDT", Interval.M1) for number in range(8)]
+    empty = candle_series("okx", "EMPTY-USDT", Interval.M1)
+    quiet = Series("okx", "ETH-USDT-PERP", Kind.FUNDING)
+    await store.commit([batch(BTC, candles(T0, rows))])
+    for turn in range(3):
+        new = [batch(one, candles(T0 + turn * M1, 1, price=float(n))) for n, one in enumerate(many)]
+        moment = [batch(TRADES, trades([(T0 + 5, str(turn * 3 % 4), 1.0 + turn)]))]
+        await store.commit(new + moment)
+    await store.commit([batch(empty, candles(T0, 0), (T0, T0 + M1, Verdict.EMPTY))])
+
+    async def assert_newest() -> None:
+        asked = [many[5], TRADES, empty, BTC, *many, quiet, BTC]
+        found = await store.latest(asked)
+        for one, row in zip(asked, found, strict=True):
+            assert row.equals(await store.read(one, ALL, last=1))
+            assert row.num_rows == (one not in (empty, quiet))
+
+    # then each has its newest row, of one moment the one with the last id
+    await assert_newest()
+    assert (await store.latest([TRADES]))[0].column("trade_id").to_pylist() == ["3"]
+    assert (await store.latest([many[3]]))[0].equals(candles(T0 + 2 * M1, 1, price=3.0))
+
+    # and so after a correction, after a late row, when some was taken back, and from segments
+    await store.commit([batch(many[3], candles(T0 + 2 * M1, 1, price=9.0))])
+    await store.commit([batch(many[4], candles(T0 - M1, 1))])
+    await store.discard(many[6], Range(T0 + 2 * M1, T0 + 9 * M1))
+    await store.discard(BTC, Range(T0 + (rows - 1) * M1, T0 + rows * M1))
+    await assert_newest()
+    if isinstance(store, LakeStore):
+        await store.compact()
+        await store.commit([batch(TRADES, trades([(T0 + 5, "1", 2.0)]))])
+        await assert_newest()
+    assert await store.latest([]) == []
+
+
 @pytest.mark.parametrize("rows", [700, 50_000])
 async def test_last_gives_the_newest_rows(store: Store, rows: int) -> None:
     table = candles(T0, rows)
@@ -582,6 +620,7 @@ async def test_the_lake_does_what_the_reference_does(
             found = await lake.coverage(BTC)
             assert [_plain(e) for e in found] == [_plain(e) for e in expected]
             assert (await lake.read(BTC, ALL)).equals(await reference.read(BTC, ALL))
+            assert await lake.latest([BTC]) == await reference.latest([BTC])
         assert list((await lake.verify()).faults) == []
         replaced = (await lake.corrections()).drop_columns(["corrected"])
         assert replaced.equals((await reference.corrections()).drop_columns(["corrected"]))

@@ -7,6 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+import pyarrow as pa
+
 from zvt_crypto.bootstrap.platform import Platform
 from zvt_crypto.bootstrap.result import Result
 from zvt_crypto.core.candle import aggregate
@@ -160,6 +162,10 @@ class Door:
     async def coverage(self, series: Series, asked: Range | None = None) -> list[Coverage]:
         """Return the ledger of a series."""
         return await self._platform.store.coverage(series, asked)
+
+    async def latest(self, series: Sequence[Series]) -> list[pa.Table]:
+        """Return the newest row of each series, in the order they are named; see `Store.latest`."""
+        return await self._platform.store.latest(series)
 
     async def verify(self) -> Verified:
         """Recompute rows and digests and compare them with the ledger."""
@@ -384,6 +390,10 @@ class Crypto:
     def coverage(self, series: Series, asked: Range | None = None) -> list[Coverage]:
         """Return the ledger of a series."""
         return self._run(self._inner.coverage(series, asked))
+
+    def latest(self, series: Sequence[Series]) -> list[pa.Table]:
+        """Return the newest row of each series; see `Door.latest`."""
+        return self._run(self._inner.latest(series))
 
     def verify(self) -> Verified:
         """Recompute rows and digests and compare them with the ledger."""

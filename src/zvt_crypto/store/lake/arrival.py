@@ -8,7 +8,7 @@ and then what has gathered is turned into one chunk a series.
 import itertools
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -120,12 +120,27 @@ def pieces(connection: sqlite3.Connection, kind: Kind, series_id: int, asked: Ra
 
 def chunks(connection: sqlite3.Connection, kind: Kind, series_id: int, asked: Range) -> list[Chunk]:
     """Return the rows of a series that may lie in `asked`."""
+    return [
+        _cut(kind, piece, *_blocks(connection, piece.id))
+        for piece in pieces(connection, kind, series_id, asked)
+    ]
+
+
+def newest(connection: sqlite3.Connection, kind: Kind, ends: Mapping[int, int]) -> list[Chunk]:
+    """Return what of the given series has arrived and reaches to the given last moments."""
+    ids = np.array(sorted(ends), dtype=np.int64)
+    lasts = np.array([ends[key] for key in ids.tolist()], dtype=np.int64)
     found: list[Chunk] = []
-    for piece in pieces(connection, kind, series_id, asked):
-        row = connection.execute(
-            "SELECT fixed, lengths, texts FROM arrival WHERE id = ?", (piece.id,)
-        ).fetchone()
-        found.append(_cut(kind, piece, *row))
+    for key, known, body in connection.execute(
+        "SELECT id, known_us, directory FROM arrival WHERE kind = ?", (kind.value,)
+    ):
+        directory = np.frombuffer(body, dtype=_DIRECTORY)
+        at = np.minimum(np.searchsorted(ids, directory["series_id"]), len(ids) - 1)
+        wanted = (ids[at] == directory["series_id"]) & (lasts[at] == directory["last_us"])
+        if wanted.any():
+            blocks = _blocks(connection, key)
+            lines = directory[wanted].tolist()
+            found.extend(_cut(kind, Piece(key, known, *line), *blocks) for line in lines)
     return found
 
 
@@ -160,6 +175,12 @@ def forget(connection: sqlite3.Connection, ids: Iterable[int]) -> int:
     return connection.executemany(
         "DELETE FROM arrival WHERE id = ?", [(key,) for key in ids]
     ).rowcount
+
+
+def _blocks(connection: sqlite3.Connection, arrival_id: int) -> tuple[bytes, bytes, bytes]:
+    return connection.execute(
+        "SELECT fixed, lengths, texts FROM arrival WHERE id = ?", (arrival_id,)
+    ).fetchone()
 
 
 def _cut(kind: Kind, piece: Piece, fixed: bytes, lengths: bytes, texts: bytes) -> Chunk:

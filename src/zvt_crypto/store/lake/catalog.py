@@ -16,7 +16,7 @@ from typing import Final
 from zvt_crypto.core.errors import BadStore, StoreBusy, StoreCorrupt, StoreFull
 from zvt_crypto.core.series import Series
 from zvt_crypto.store.lake.arrival import ARRIVAL_TABLE
-from zvt_crypto.store.lake.hot import HOT_TABLE
+from zvt_crypto.store.lake.hot import HOT_INDEX, HOT_TABLE
 
 FORMAT: Final = 1
 NAME: Final = "catalog.sqlite"
@@ -93,6 +93,7 @@ _TABLES: Final = (
         corrected_us INTEGER NOT NULL)""",
     """CREATE INDEX corrections_at ON corrections (series_id, timestamp)""",
     HOT_TABLE,
+    HOT_INDEX,
     ARRIVAL_TABLE,
 )
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from zvt_crypto.core.rows import arrange, pc, times
+from zvt_crypto.core.rows import Int64s, arrange, pc, times
 from zvt_crypto.core.schema import SCHEMAS
 from zvt_crypto.core.series import Kind
 
@@ -100,7 +100,12 @@ def pack(kind: Kind, table: pa.Table, known_us: int | None = None) -> Packed:
 
 
 def unpack(kind: Kind, chunks: Sequence[Chunk]) -> pa.Table:
-    """Return the rows of chunks in key order, with `known_us`."""
+    """Return the rows of chunks of one series in key order, with `known_us`."""
+    return unpack_many(kind, chunks)[0]
+
+
+def unpack_many(kind: Kind, chunks: Sequence[Chunk]) -> tuple[pa.Table, Int64s]:
+    """Return the rows of chunks by series and key, with `known_us`, and the series of each."""
     fixed = np.frombuffer(b"".join([c[5] for c in chunks]), dtype=_LAYOUTS[kind])
     texts = dict(zip(_TEXTS[kind], _split(kind, chunks), strict=True))
     columns: list[Any] = []
@@ -119,7 +124,11 @@ def unpack(kind: Kind, chunks: Sequence[Chunk]) -> pa.Table:
     known = np.ascontiguousarray(fixed[KNOWN.name])
     schema = pa.schema([*SCHEMAS[kind], KNOWN])
     table = pa.table([*columns, pa.array(known)], schema=schema)
-    return arrange(kind, table, np.zeros(table.num_rows, dtype=np.int64))[0]
+    series = np.repeat(
+        np.array([chunk[0] for chunk in chunks], dtype=np.int64),
+        np.array([chunk[4] for chunk in chunks], dtype=np.int64),
+    )
+    return arrange(kind, table, series)
 
 
 def _split(kind: Kind, chunks: Sequence[Chunk]) -> list[pa.Array]:

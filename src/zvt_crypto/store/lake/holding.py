@@ -1,7 +1,10 @@
 """What one series holds, as one transaction sees it: segments and hot rows together."""
 
+import json
 import sqlite3
 from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
 import numpy as np
 
@@ -13,21 +16,36 @@ from zvt_crypto.store.lake.chunk import KNOWN
 from zvt_crypto.store.lake.rowindex import RowIndex
 from zvt_crypto.store.lake.segment import Segment, SegmentFiles
 
-_LIVE = (
-    "SELECT first_us, last_us, rows, digest, bytes, path, known_us, id FROM segments "
+_FIELDS: Final = "first_us, last_us, rows, digest, bytes, path, known_us, id"
+_LIVE: Final = (
+    f"SELECT {_FIELDS} FROM segments "  # noqa: S608 - our names
     "WHERE series_id = ? AND retired_us IS NULL AND first_us < ? AND last_us >= ? "
     "ORDER BY first_us"
+)
+_NEWEST: Final = (
+    f"SELECT series_id, {_FIELDS} FROM segments "  # noqa: S608 - our names
+    "WHERE id IN (SELECT (SELECT id FROM segments WHERE series_id = e.value "
+    "AND retired_us IS NULL ORDER BY first_us DESC LIMIT 1) FROM json_each(?) e)"
 )
 
 
 def live_segments(connection: sqlite3.Connection, series_id: int, asked: Range) -> list[Segment]:
     """Return the segments with rows in or around `asked`, ascending; their rows never overlap."""
-    return [
-        Segment(first, last, rows, Digest.parse(digest), size, path, known, key)
-        for first, last, rows, digest, size, path, known, key in connection.execute(
-            _LIVE, (series_id, asked.end, asked.start)
-        )
-    ]
+    bounds = (series_id, asked.end, asked.start)
+    return [_segment(row) for row in connection.execute(_LIVE, bounds)]
+
+
+def newest_segments(connection: sqlite3.Connection, ids: Iterable[int]) -> dict[int, Segment]:
+    """Return the last segment of each series that has one."""
+    return {
+        series_id: _segment(row)
+        for series_id, *row in connection.execute(_NEWEST, (json.dumps(list(ids)),))
+    }
+
+
+def _segment(row: Sequence[Any]) -> Segment:
+    first, last, rows, digest, size, path, known, key = row
+    return Segment(first, last, rows, Digest.parse(digest), size, path, known, key)
 
 
 class Holding:

@@ -4,8 +4,9 @@ They lie in chunks, a few a series, which may overlap in time but never share a 
 only just arrived lies beside them, see `arrival`.
 """
 
+import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -29,6 +30,8 @@ HOT_TABLE: Final = """CREATE TABLE hot (
     texts BLOB NOT NULL,
     PRIMARY KEY (series_id, first_us, known_us)) WITHOUT ROWID"""
 
+HOT_INDEX: Final = """CREATE INDEX hot_last ON hot (series_id, last_us)"""
+
 _INSERT: Final = "INSERT INTO hot VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _WITHIN: Final = "series_id = ? AND first_us < ? AND last_us >= ?"
 
@@ -48,6 +51,16 @@ def select(
         return table
     moments = times(table)
     return table.filter(pa.array((moments >= start) & (moments < end)))
+
+
+def newest(connection: sqlite3.Connection, kind: Kind, ends: Mapping[int, int]) -> list[Chunk]:
+    """Return the chunks of the given series that reach to the given last moments."""
+    found = connection.execute(
+        "SELECT h.* FROM json_each(?) e CROSS JOIN hot h "
+        "ON h.series_id = CAST(e.key AS INTEGER) AND h.last_us = e.value",
+        (json.dumps(ends),),
+    ).fetchall()
+    return found + arrival.newest(connection, kind, ends)
 
 
 def mark(

@@ -155,6 +155,10 @@ class LakeStore:
         """Return rows; see `Store.read`."""
         return await self._run(self._reader.read, series, asked, as_of=as_of, last=last)
 
+    async def latest(self, series: Sequence[Series]) -> list[pa.Table]:
+        """Return the newest row of each series; see `Store.latest`."""
+        return await self._run(self._reader.latest, series)
+
     def read_batches(self, series: Series, asked: Range) -> Iterator[pa.RecordBatch]:
         """Yield the rows in `asked` piece by piece, for ranges too long to hold; blocking."""
         return self._reader.batches(series, asked)

@@ -1,8 +1,10 @@
 """Reads: a snapshot of the catalog says where rows are, the files are read after it is closed."""
 
 import itertools
+import json
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Final, TypeVar
 
 import msgspec
@@ -19,10 +21,10 @@ from zvt_crypto.core.schema import CORRECTIONS, QUARANTINE, SCHEMAS
 from zvt_crypto.core.series import Kind, Series
 from zvt_crypto.ports.store import SeriesInfo
 from zvt_crypto.store.lake import coverage, hot
-from zvt_crypto.store.lake.catalog import Catalog, find_series
-from zvt_crypto.store.lake.chunk import KNOWN
+from zvt_crypto.store.lake.catalog import Catalog, find_series, series_key
+from zvt_crypto.store.lake.chunk import KNOWN, unpack_many
 from zvt_crypto.store.lake.combine import sorted_together
-from zvt_crypto.store.lake.holding import Holding, live_segments
+from zvt_crypto.store.lake.holding import Holding, live_segments, newest_segments
 from zvt_crypto.store.lake.segment import Segment, SegmentFiles
 
 _T = TypeVar("_T")
@@ -46,6 +48,17 @@ class Reader:
     ) -> pa.Table:
         """Return rows; see `Store.read`."""
         return self._retried(series, lambda: self._read(series, asked, as_of, last))
+
+    def latest(self, series: Sequence[Series]) -> list[pa.Table]:
+        """Return the newest row of each series; see `Store.latest`."""
+        kinds: dict[Kind, list[Series]] = {}
+        for one in series:
+            kinds.setdefault(one.kind, []).append(one)
+        found: dict[Series, pa.Table] = {}
+        for kind, members in kinds.items():
+            found |= self._retried(kind, partial(self._latest, kind, members))
+        nothing = {kind: SCHEMAS[kind].empty_table() for kind in kinds}
+        return [found.get(one, nothing[one.kind]) for one in series]
 
     def batches(self, series: Series, asked: Range) -> Iterator[pa.RecordBatch]:
         """Yield the rows in `asked` in order, one segment's worth in memory at a time."""
@@ -152,6 +165,31 @@ class Reader:
             table = table.slice(max(table.num_rows - last, 0))
         return table
 
+    def _latest(self, kind: Kind, series: Sequence[Series]) -> dict[Series, pa.Table]:
+        """Return the newest row of each series of one kind that has rows."""
+        with self._catalog.snapshot() as connection:
+            numbered = _last_moments(connection, series)
+            if not numbered:
+                return {}
+            ends = dict(numbered.values())
+            chunks = hot.newest(connection, kind, ends)
+            segments = newest_segments(connection, ends)
+        table, group = unpack_many(kind, chunks)
+        tables, groups = [table.select(SCHEMAS[kind].names)], [group]
+        for series_id, segment in segments.items():
+            last = ends[series_id]
+            if segment.last_us == last:
+                cold = self._files.read(kind, segment, Range(last, last + 1), with_known=False)
+                # The files say that a column may be null where the schema says that it is not.
+                tables.append(cold.cast(SCHEMAS[kind]))
+                groups.append(np.full(cold.num_rows, series_id, dtype=np.int64))
+        table, group = arrange(
+            kind, pa.concat_tables(tables).combine_chunks(), np.concatenate(groups)
+        )
+        at = np.flatnonzero(np.diff(group, append=-1)).tolist()
+        rows = dict(zip(group[at].tolist(), at, strict=True))
+        return {one: table.slice(rows[key], 1) for one, (key, _) in numbered.items() if key in rows}
+
     def _joined(
         self,
         kind: Kind,
@@ -177,7 +215,7 @@ class Reader:
             return sorted_together(kind, alike)
         return pa.concat_tables(alike)
 
-    def _retried(self, series: Series, action: Callable[[], _T]) -> _T:
+    def _retried(self, what: Series | Kind, action: Callable[[], _T]) -> _T:
         for _ in range(_ATTEMPTS - 1):
             try:
                 return action()
@@ -187,9 +225,24 @@ class Reader:
             return action()
         except (FileNotFoundError, OSError, pa.ArrowInvalid) as e:
             raise StoreCorrupt(
-                f"a segment of {series} cannot be read: {e}",
+                f"a segment of {what} cannot be read: {e}",
                 remedy="`zvtc verify` lists what is damaged, `zvtc repair` fetches it again",
             ) from e
+
+
+def _last_moments(
+    connection: sqlite3.Connection, series: Sequence[Series]
+) -> dict[Series, tuple[int, int]]:
+    """Return number and time of the last row of each series that has rows."""
+    rows = connection.execute(
+        "SELECT e.key, s.id, s.last_us FROM json_each(?) e CROSS JOIN series s "
+        "ON s.exchange = json_extract(e.value, '$[0]') "
+        "AND s.symbol = json_extract(e.value, '$[1]') "
+        "AND s.kind = json_extract(e.value, '$[2]') "
+        "AND s.interval = json_extract(e.value, '$[3]') WHERE s.last_us IS NOT NULL",
+        (json.dumps([series_key(one) for one in series]),),
+    )
+    return {series[at]: (series_id, last_us) for at, series_id, last_us in rows}
 
 
 def to_series(fields: Sequence[str]) -> Series:

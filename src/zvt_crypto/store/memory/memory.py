@@ -19,6 +19,8 @@ from zvt_crypto.ports.store import Batch, Committed, Fault, SeriesInfo, Verified
 
 Key = tuple[int, str | None]
 
+_ALWAYS = Range(-(1 << 62), 1 << 62)
+
 
 class _Row(msgspec.Struct, frozen=True):
     """The columns beside the key as JSON, and since when we know them."""
@@ -147,6 +149,10 @@ class MemoryStore:
         if last is not None:
             keys = keys[max(len(keys) - last, 0) :]
         return restored(series.kind, keys, [rows[key] for key in keys])
+
+    async def latest(self, series: Sequence[Series]) -> list[pa.Table]:
+        """Return the newest row of each series; see `Store.latest`."""
+        return [await self.read(one, _ALWAYS, last=1) for one in series]
 
     async def coverage(self, series: Series, asked: Range | None = None) -> list[Coverage]:
         """Return the ledger, cut to `asked`."""
