@@ -174,6 +174,32 @@ async def test_a_commit_that_follows_its_own_looks_nothing_up(tmp_path: Path) ->
     await store.close()
 
 
+async def test_the_log_starts_anew_though_commits_never_pause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zvt_crypto.store.lake.catalog._LONG_LOG_PAGES", 20)
+    store = await LakeStore.open(tmp_path / "lake")
+    log = tmp_path / "lake" / "catalog.sqlite-wal"
+    ended = asyncio.Event()
+
+    async def write() -> None:
+        for turn in range(200):
+            await store.commit([live(turn, 1)])
+        ended.set()
+
+    async def checkpoint() -> None:
+        while not ended.is_set():
+            await asyncio.to_thread(store._catalog.checkpoint)
+
+    await asyncio.gather(write(), checkpoint())
+
+    # every commit takes about ten pages, and they lie over one another
+    assert log.stat().st_size < 100 * 4_096
+    assert (await store.read(SERIES, ALL)).num_rows == 200
+    assert list((await store.verify()).faults) == []
+    await store.close()
+
+
 async def test_readers_see_whole_commits_while_rows_move_into_segments(tmp_path: Path) -> None:
     # given a writer that always adds ten rows to two series at once, compacts and vacuums
     store = await LakeStore.open(tmp_path / "lake")

@@ -25,6 +25,10 @@ NAME: Final = "catalog.sqlite"
 _APPLICATION_ID: Final = 0x5A565443
 # A backstop only: checkpoints are made beside the commits, which would else stall on them.
 _AUTOCHECKPOINT_PAGES: Final = 50_000
+# 16 MiB. Writing over the log anew is also quicker than making its file longer.
+_LONG_LOG_PAGES: Final = 4_096
+# Keeps neither readers nor writers of other processes waiting.
+_CHECKPOINT: Final = "PRAGMA wal_checkpoint(PASSIVE)"
 _READ_BUSY_MS: Final = 30_000
 _FIRST_WAIT_S: Final = 0.0005
 _LONGEST_WAIT_S: Final = 0.02
@@ -184,8 +188,17 @@ class Catalog:
         self._crash_point("after_catalog_commit")
 
     def checkpoint(self) -> None:
-        """Move what the log holds into the file, without keeping any reader or writer waiting."""
-        self.connection().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        """Move what the log holds into the file, so that the log may start anew.
+
+        It does once nothing is left in it that the file lacks. Commits that never pause always
+        leave something, and the log would grow for ever; one that has become long is finished
+        while they wait, which takes as long as what they left since.
+        """
+        connection = self.connection()
+        _, pages, _ = connection.execute(_CHECKPOINT).fetchone()
+        if pages > _LONG_LOG_PAGES:
+            with self._turn:
+                connection.execute(_CHECKPOINT).fetchall()
 
     def close(self) -> None:
         """Close the connections of all threads."""
