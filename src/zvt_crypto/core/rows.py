@@ -52,7 +52,7 @@ def conform(kind: Kind, tables: Sequence[pa.Table]) -> pa.Table:
 
 def times(table: pa.Table | pa.RecordBatch) -> Int64s:
     """Return the timestamps in microseconds."""
-    return np.asarray(_whole(table.column("timestamp")).view(pa.int64()))
+    return np.asarray(whole(table.column("timestamp")).view(pa.int64()))
 
 
 def arrange(kind: Kind, table: pa.Table, group: Int64s) -> tuple[pa.Table, Int64s]:
@@ -140,7 +140,8 @@ def _cast(kind: Kind, table: pa.Table, schema: pa.Schema) -> pa.Table:
         raise DataError(f"not a table of {kind}: {e}") from e
 
 
-def _whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+def whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """Return a column in one piece."""
     if isinstance(column, pa.ChunkedArray):
         return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
     return column
@@ -149,7 +150,7 @@ def _whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:
 def _has_nan(column: pa.ChunkedArray) -> bool:
     if column.null_count:  # NumPy would take them for NaN
         return bool(pc.any(pc.is_nan(column)).as_py())
-    return bool(np.isnan(np.asarray(_whole(column))).any())
+    return bool(np.isnan(np.asarray(whole(column))).any())
 
 
 def _is_arranged(kind: Kind, table: pa.Table, group: Int64s) -> bool:

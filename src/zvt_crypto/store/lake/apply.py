@@ -90,8 +90,7 @@ class Applier:
         self._write_hot([work for work in works if work.parts is None])
         self._count(works)
         self._write_ledger(works)
-        for work in works:
-            self._write_quarantine(work)
+        self._write_quarantine(works)
 
     def _apply_parts(self, work: Work, parts: Sequence[Part]) -> None:
         work.parts = parts
@@ -219,17 +218,20 @@ class Applier:
             now_us=self._transaction.now_us,
         )
 
-    def _write_quarantine(self, work: Work) -> None:
-        rejected = [one for batch in work.share.batches for one in batch.rejected]
-        if not rejected:
-            return
-        now, series_id = self._transaction.now_us, work.state.id
+    def _write_quarantine(self, works: Sequence[Work]) -> None:
+        rejected = [
+            (work.state.id, one)
+            for work in works
+            for batch in work.share.batches
+            for one in batch.rejected
+        ]
+        now = self._transaction.now_us
         self._connection.executemany(
             "INSERT OR IGNORE INTO quarantine "
             "(series_id, timestamp, reason, raw, written_us, mark) VALUES (?, ?, ?, ?, ?, ?)",
             [
                 (series_id, one.timestamp_us, one.reason, one.raw, now, mark)
-                for one in rejected
+                for series_id, one in rejected
                 for mark in [_mark(series_id, one.timestamp_us, one.reason, one.raw)]
             ],
         )

@@ -70,6 +70,7 @@ class Piece(msgspec.Struct, frozen=True):
 
 
 class _Arrival(msgspec.Struct, frozen=True):
+    id: int
     known_us: int
     directory: bytes
     fixed: bytes
@@ -144,16 +145,22 @@ def newest(connection: sqlite3.Connection, kind: Kind, ends: Mapping[int, int]) 
     return found
 
 
-def gathered(connection: sqlite3.Connection) -> tuple[list[int], list[Chunk]]:
-    """Return all arrivals' ids, and their rows as one chunk a series."""
-    ids: list[int] = []
-    arrivals: dict[Kind, list[_Arrival]] = {}
-    for key, kind, *rest in connection.execute(
-        "SELECT id, kind, known_us, directory, fixed, lengths, texts FROM arrival ORDER BY id"
-    ):
-        ids.append(key)
-        arrivals.setdefault(Kind(kind), []).append(_Arrival(*rest))
-    return ids, [chunk for kind, ones in arrivals.items() for chunk in _regrouped(kind, ones)]
+def kinds(connection: sqlite3.Connection) -> list[Kind]:
+    """Return the kinds of which something has arrived."""
+    return [Kind(kind) for (kind,) in connection.execute("SELECT DISTINCT kind FROM arrival")]
+
+
+def gathered(connection: sqlite3.Connection, kind: Kind) -> tuple[list[int], list[Chunk]]:
+    """Return the ids of all arrivals of a kind, and their rows as one chunk a series."""
+    arrivals = [
+        _Arrival(*row)
+        for row in connection.execute(
+            "SELECT id, known_us, directory, fixed, lengths, texts FROM arrival "
+            "WHERE kind = ? ORDER BY id",
+            (kind.value,),
+        )
+    ]
+    return [one.id for one in arrivals], _regrouped(kind, arrivals) if arrivals else []
 
 
 def count(connection: sqlite3.Connection) -> int:

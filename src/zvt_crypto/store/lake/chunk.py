@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from zvt_crypto.core.rows import Int64s, arrange, pc, times
+from zvt_crypto.core.rows import Int64s, arrange, pc, times, whole
 from zvt_crypto.core.schema import SCHEMAS
 from zvt_crypto.core.series import Kind
 
@@ -76,9 +76,9 @@ def pack(kind: Kind, table: pa.Table, known_us: int | None = None) -> Packed:
     fixed[KNOWN.name] = known
     names = [name for name in SCHEMAS[kind].names if name not in _TEXTS[kind]]
     for bit, name in enumerate(names):
-        column = table.column(name)
+        column = whole(table.column(name))
         if pa.types.is_timestamp(column.type):
-            column = column.cast(pa.int64())
+            column = column.view(pa.int64())
         if column.null_count:
             fixed["nulls"] |= np.asarray(column.is_null()).astype(np.uint16) << np.uint16(bit)
             column = column.fill_null(0)
@@ -87,9 +87,9 @@ def pack(kind: Kind, table: pa.Table, known_us: int | None = None) -> Packed:
     lengths = np.zeros((table.num_rows, len(names)), dtype=np.int32)
     texts = b""
     if names and table.num_rows:
-        for number, name in enumerate(names):
-            lengths[:, number] = np.asarray(pc.binary_length(table.column(name)))
-        columns = [table.column(name).combine_chunks() for name in names]
+        columns = [whole(table.column(name)) for name in names]
+        for number, column in enumerate(columns):
+            lengths[:, number] = np.asarray(pc.binary_length(column))
         joined = pc.binary_join_element_wise(*columns, "")
         offsets = np.frombuffer(joined.buffers()[1], np.int32)
         offsets = offsets[joined.offset : joined.offset + len(joined) + 1]

@@ -104,16 +104,16 @@ def remove(connection: sqlite3.Connection, chunks: Sequence[Chunk]) -> bool:
     return removed.rowcount == len(chunks)
 
 
-def settle(connection: sqlite3.Connection) -> None:
-    """Turn everything that has arrived into chunks of its series."""
-    ids, chunks = arrival.gathered(connection)
+def settle(connection: sqlite3.Connection, kind: Kind) -> None:
+    """Turn everything of a kind that has arrived into chunks of its series."""
+    ids, chunks = arrival.gathered(connection, kind)
     insert(connection, chunks)
     arrival.forget(connection, ids)
 
 
 def delete(connection: sqlite3.Connection, kind: Kind, series_id: int, start: int, end: int) -> int:
     """Remove the hot rows in `[start, end)`; return how many."""
-    settle(connection)
+    settle(connection, kind)
     removed = 0
     asked = Range(start, end)
     for chunk in _chunks(connection, kind, series_id, start, end):
@@ -133,7 +133,7 @@ def replace(
     connection: sqlite3.Connection, kind: Kind, series_id: int, hull: Range, doomed: pa.Table
 ) -> None:
     """Make room for rows of the same keys as `doomed`, which lie in `hull` in key order."""
-    settle(connection)
+    settle(connection, kind)
     for chunk in _chunks(connection, kind, series_id, *hull):
         _drop(connection, kind, chunk, match(kind, doomed, unpack(kind, [chunk])) >= 0)
 

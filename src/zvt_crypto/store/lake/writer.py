@@ -105,16 +105,17 @@ class Writer:
             self.settle()
 
     def settle(self) -> None:
-        """Turn what has arrived into chunks of its series."""
+        """Turn what has arrived into chunks of its series, kind by kind: commits go in between."""
         with self._catalog.snapshot() as connection:
-            ids, chunks = arrival.gathered(connection)
-        if not ids:
-            return
-        with self._catalog.write() as transaction:
-            # Another process may have been faster; then this is not worth a second look.
-            if arrival.are_there(transaction.connection, ids):
-                hot.insert(transaction.connection, chunks)
-                arrival.forget(transaction.connection, ids)
+            kinds = arrival.kinds(connection)
+        for kind in kinds:
+            with self._catalog.snapshot() as connection:
+                ids, chunks = arrival.gathered(connection, kind)
+            with self._catalog.write() as transaction:
+                # Another process may have been faster; then this is not worth a second look.
+                if arrival.are_there(transaction.connection, ids):
+                    hot.insert(transaction.connection, chunks)
+                    arrival.forget(transaction.connection, ids)
 
     def compact_if_due(self, series: Series) -> None:
         """Compact a crowded series; settle first if most of its rows have only just arrived."""
