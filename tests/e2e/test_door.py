@@ -67,6 +67,18 @@ def test_coarser_candles_are_made_from_finer_ones_while_reading(db: zc.Crypto) -
     assert made.frame["high"][0] == direct.frame["high"].max()
 
 
+def test_the_newest_row_of_many_series_is_one_question(db: zc.Crypto) -> None:
+    hours = db.candles("okx", "BTC-USDT", "1h", *DAY, load=True)
+    rates = db.funding("okx", "BTC-USDT-PERP", "2026-11-01", "2026-11-03", load=True)
+    unknown = zc.Series("okx", "ETH-USDT", zc.Kind.TRADES)
+
+    newest, nothing, rate = db.latest([hours.series, unknown, rates.series])
+
+    assert newest.equals(hours.table.slice(23))
+    assert rate.equals(rates.table.slice(5))
+    assert nothing.num_rows == 0
+
+
 def test_trades_and_funding_come_with_taker_sides_and_settled_rates(db: zc.Crypto) -> None:
     trades = db.trades("coinbase", "BTC-USD", "2026-03-01", "2026-03-01T01:00", load=True)
     rates = db.funding("okx", "BTC-USDT-PERP", "2026-11-01", "2026-11-03", load=True)
