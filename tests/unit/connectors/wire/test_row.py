@@ -171,6 +171,44 @@ def test_fast_and_strict_agree_on_any_page_of_scalars(value: list[list[Any]]) ->
             assert np.array_equal(column, strict.columns[name])
 
 
+decimals = st.from_regex(r"-?(0|[1-9][0-9]{0,11})(\.[0-9]{1,18})?", fullmatch=True)
+
+
+@given(st.lists(st.booleans(), min_size=4, max_size=7), st.integers(1, 9), st.data())
+def test_a_page_of_numbers_goes_the_fast_way_and_equals_the_strict_one(
+    quoted: list[bool], height: int, data: st.DataObject
+) -> None:
+    # given a page of any size, whose columns are quoted or bare, the first and the last too
+    page: list[str] = []
+    for at in range(height):
+        texts = [str(at), *(data.draw(decimals) for _ in quoted[1:])]
+        cells = [f'"{t}"' if q else t for t, q in zip(texts, quoted, strict=True)]
+        page.append(f"[{','.join(cells)}]")
+    body = f"[{','.join(page)}]".encode()
+    # when it is read both ways
+    fast = rows.fast_rows(body, NAMES)
+    strict = rows.strict_rows(body, NAMES, "binance", "klines")
+    # then they agree to the last bit, and on what float64 cannot hold
+    assert fast is not None
+    assert strict.rejected == []
+    assert fast.precision_loss == strict.precision_loss
+    for name, column in fast.columns.items():
+        assert column.tobytes() == strict.columns[name].tobytes()
+
+
+@pytest.mark.parametrize("mark", ["x", "[", "]", "{", "e5", "E5", "\\"])
+def test_the_fast_way_takes_no_letter_and_no_bracket_even_where_nobody_looks(mark: str) -> None:
+    for row in (f'[3,"4",5{mark},"6"]', f'[3,"4",5,"6","{mark}"]', f'[3,"4",{mark},"6"]'):
+        assert rows.fast_rows(f'[[1,"2",3,"4"],{row}]'.encode(), NAMES) is None
+
+
+def test_a_number_beyond_float64_is_refused_with_its_row() -> None:
+    page = read(f'[[1,"2.5",3,"4.5"],[2,"{"9" * 400}",3,"5.5"]]'.encode())
+    assert page.columns["timestamp"].tolist() == [1]
+    (bad,) = page.rejected
+    assert "beyond float64" in bad.reason
+
+
 @given(st.binary(max_size=80))
 def test_any_bytes_are_read_or_refused(body: bytes) -> None:
     with contextlib.suppress(MalformedPayload):
