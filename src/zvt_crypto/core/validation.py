@@ -5,7 +5,7 @@ is refused is handed back with its reason and its values, for the quarantine: no
 in silence but exact repeats.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -17,6 +17,7 @@ import pyarrow as pa
 from zvt_crypto.core.column import (
     Bools,
     Ints,
+    arrays_of,
     as_array,
     equals_text,
     floats_of,
@@ -30,6 +31,7 @@ from zvt_crypto.core.digest import row_hashes
 from zvt_crypto.core.interval import US_PER_MINUTE, Interval
 from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.record import Side
+from zvt_crypto.core.schema import CANDLES
 
 RAW_LIMIT: Final = 500
 """Characters of a refused row that are kept."""
@@ -42,6 +44,7 @@ _FAR_US: Final = 4_102_444_800_000_000
 # Exchanges round the two volumes of a candle apart.
 _TAKER_TOLERANCE: Final = 1e-9
 _BLOCK_ROWS: Final = 32_768
+_NEVER_NULL: Final = tuple(field.name for field in CANDLES if not field.nullable)
 
 
 class Reason(StrEnum):
@@ -222,18 +225,13 @@ def _candles_are_clean(table: pa.Table, times: Ints, interval: Interval, bounds:
     """
     if len(times) == 0:
         return True
+    columns = arrays_of(table)
     return (
-        _required_are_there(table)
+        not any(columns[name].null_count for name in _NEVER_NULL)
         and bounds.start <= int(times[0])
         and int(times[-1]) < bounds.end
         and (_is_gapless(times, interval) or _is_on_grid(times, interval))
-        and _amounts_are_sane(table)
-    )
-
-
-def _required_are_there(table: pa.Table) -> bool:
-    return not any(
-        table.column(field.name).null_count for field in table.schema if not field.nullable
+        and _amounts_are_sane(columns)
     )
 
 
@@ -243,33 +241,30 @@ def _is_on_grid(times: Ints, interval: Interval) -> bool:
     )
 
 
-def _amounts_are_sane(table: pa.Table) -> bool:
+def _amounts_are_sane(columns: Mapping[str, pa.Array]) -> bool:
     """Return whether prices and volumes of every candle agree, walking once in cached blocks."""
-    open_, high, low, close, volume = (
-        floats_of(table, name) for name in ("open", "high", "low", "close", "volume")
-    )
-    extras = [_nullable(table, name) for name in ("quote_volume", "trade_count")]
-    takers = _nullable(table, "taker_buy_volume")
-    for at in range(0, table.num_rows, _BLOCK_ROWS):
+    names = ("open", "high", "low", "close", "volume")
+    open_, high, low, close, volume = (columns[name].to_numpy() for name in names)
+    extras = [_nullable(columns[name]) for name in ("quote_volume", "trade_count")]
+    takers = _nullable(columns["taker_buy_volume"])
+    for at in range(0, len(open_), _BLOCK_ROWS):
         part = slice(at, at + _BLOCK_ROWS)
         o, h, lo, c, v = open_[part], high[part], low[part], close[part], volume[part]
+        agree = (lo <= np.minimum(o, c)) & (np.maximum(o, c) <= h)
+        if takers is not None:
+            values, present = takers
+            within = values[part] <= v * (1 + _TAKER_TOLERANCE)
+            agree &= within if present is None else within | ~present[part]
         good = (
-            bool((lo <= np.minimum(o, c)).all())
-            and bool((np.maximum(o, c) <= h).all())
+            bool(agree.all())
             and lo.min() > 0
             and h.max() < np.inf
             and v.min() >= 0
             and v.max() < np.inf
-            and all(_is_amount(extra, part) for extra in extras)
-            and _is_amount(takers, part)
+            and all(_is_amount(extra, part) for extra in (*extras, takers))
         )
         if not good:
             return False
-        if takers is not None:
-            values, present = takers
-            within = values[part] <= v * (1 + _TAKER_TOLERANCE)
-            if not bool((within if present is None else within | ~present[part]).all()):
-                return False
     return True
 
 
@@ -283,16 +278,13 @@ def _is_gapless(times: Ints, interval: Interval) -> bool:
     )
 
 
-def _nullable(
-    table: pa.Table, name: str
-) -> tuple[npt.NDArray[np.float64] | Ints, Bools | None] | None:
+def _nullable(column: pa.Array) -> tuple[npt.NDArray[np.float64] | Ints, Bools | None] | None:
     """Return values and presence of a nullable column: None if empty, no mask if full."""
-    column = as_array(table.column(name))
     if column.null_count == len(column):
         return None
     if not column.null_count:
-        return column.to_numpy(zero_copy_only=False), None
-    return column.fill_null(0).to_numpy(zero_copy_only=False), ~nulls_of(table, name)
+        return column.to_numpy(), None
+    return column.fill_null(0).to_numpy(), np.asarray(column.is_valid())
 
 
 def _is_amount(

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from zvt_crypto.core.column import (
+    arrays_of,
     as_array,
     equals_text,
     floats_of,
@@ -28,6 +30,15 @@ def test_pieces_and_nulls_are_read() -> None:
     assert np.isnan(floats_of(table, "a")[1])
     assert nulls_of(table, "a").tolist() == [False, True, False]
     assert len(as_array(table.column("a"))) == 3
+
+
+@pytest.mark.parametrize("pieces", [[], [[1, None]], [[1, None], [3]]])
+def test_all_columns_come_in_one_piece_each(pieces: list[list[int | None]]) -> None:
+    schema = pa.schema([("a", pa.int64()), ("b", pa.float64())])
+    parts = [pa.table({"a": p, "b": p}, schema=schema) for p in pieces]
+    columns = arrays_of(pa.concat_tables([schema.empty_table(), *parts]))
+    rows = [value for piece in pieces for value in piece]
+    assert {name: column.to_pylist() for name, column in columns.items()} == {"a": rows, "b": rows}
 
 
 def test_times_are_microseconds_and_a_null_the_smallest() -> None:
