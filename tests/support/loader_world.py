@@ -250,12 +250,12 @@ class World:
         )
 
 
-def make_world() -> World:
+def make_world(store: MemoryStore | None = None) -> World:
     """Return a hundred hours of candles on an exchange, an empty store and a loader between."""
     exchange = FakeExchange(
         candles=candle_table([START + i * HOUR for i in range(100)]), now_us=START + 200 * HOUR
     )
-    store = MemoryStore()
+    store = store or MemoryStore()
     clock = FakeClock(START + 200 * HOUR)
     config = LoaderConfig(chunk_windows=3)
     return World(

@@ -51,10 +51,11 @@ class Proven:
 async def prove(strategy: Strategy, window: Range, first: Answer) -> Proven:
     """Explain every suspect of `first`, the answer for `window`; at most some 24 questions."""
     result = Proven(window, first.table, list(first.rejected), answered=list(first.answered))
+    suspects = strategy.suspects(result.table, window)
     confirmed: list[Suspect] = []
     asks = 0
     while asks < _MAX_ASKS:
-        open_ = _open_suspects(strategy, result, confirmed)
+        open_ = _open_suspects(suspects, result, confirmed)
         if not open_:
             break
         groups = _groups(window, open_, asks)
@@ -66,10 +67,10 @@ async def prove(strategy: Strategy, window: Range, first: Answer) -> Proven:
             if await _ask_again(strategy, result, group):
                 confirmed.extend(group)
                 progressed = True
+        suspects = strategy.suspects(result.table, window)
         if not progressed and len(groups) == len(open_) and asks >= _MAX_ASKS // 2:
             break
     done = [s.range for s in confirmed]
-    suspects = strategy.suspects(result.table, window)
     result.missing.extend(_bad_slots(strategy, result, suspects))
     if not strategy.shows_holes and any(bad.timestamp_us is None for bad in result.rejected):
         result.missing.append(window)  # the refused row is somewhere in it
@@ -83,15 +84,11 @@ async def prove(strategy: Strategy, window: Range, first: Answer) -> Proven:
 
 
 def _open_suspects(
-    strategy: Strategy, result: Proven, confirmed: Sequence[Suspect]
+    suspects: Sequence[Suspect], result: Proven, confirmed: Sequence[Suspect]
 ) -> list[Suspect]:
     """Return the suspects no answer has explained yet."""
     done = [s.range for s in confirmed]
-    return [
-        s
-        for s in strategy.suspects(result.table, result.window)
-        if subtract(intersect([s.range], result.answered), done)
-    ]
+    return [s for s in suspects if subtract(intersect([s.range], result.answered), done)]
 
 
 def _groups(window: Range, suspects: Sequence[Suspect], asks: int) -> list[list[Suspect]]:

@@ -4,6 +4,8 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import attrgetter
 
 import pyarrow as pa
 
@@ -345,7 +347,7 @@ class SeriesWork:
         table = pa.concat_tables(tables) if tables else empty_table(self.series.kind)
         findings = [finding for p in proven for finding in _findings(p.window, p.empty, p.missing)]
         rejected = [bad for p in proven for bad in p.rejected]
-        await self._commit(table, findings, rejected, source, ends=self._ends(tables))
+        await self._commit(table, _joined(findings), rejected, source, ends=self._ends(tables))
 
     def _reach(self) -> int:
         """Return the earliest moment REST still answers for."""
@@ -450,6 +452,15 @@ def _findings(window: Range, empty: Sequence[Range], missing: Sequence[Range]) -
         *(Finding(r.start, r.end, Verdict.OBSERVED) for r in observed),
         *(Finding(r.start, r.end, Verdict.EMPTY) for r in empty),
         *(Finding(r.start, r.end, Verdict.MISSING) for r in missing),
+    ]
+
+
+def _joined(findings: Iterable[Finding]) -> list[Finding]:
+    """Return the findings, touching neighbours of one verdict as one: the store measures each."""
+    return [
+        Finding(part.start, part.end, verdict)
+        for verdict, run in groupby(findings, key=attrgetter("verdict"))
+        for part in union(Range(one.start, one.end) for one in run)
     ]
 
 

@@ -1,6 +1,7 @@
 """What the loader promises, on a market it can check by hand."""
 
 import random
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +23,9 @@ from zvt_crypto.core.interval import Interval
 from zvt_crypto.core.ledger import Verdict
 from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.series import Kind, candle_series
+from zvt_crypto.ports.store import Batch, Committed, Finding
 from zvt_crypto.services.loader import LoaderConfig, LoadRequest
+from zvt_crypto.store.memory.memory import MemoryStore
 
 HOURS = candle_series("binance", "BTC-USDT", Interval.H1)
 
@@ -105,6 +108,38 @@ async def test_truncated_pages_lose_no_row_and_prove_no_hole(world: World, seed:
             assert entry.rows == len(inside)
     if report.is_complete:
         assert held == truth
+
+
+async def test_pages_without_a_hole_between_them_are_one_finding() -> None:
+    # given a hole in the second of three pages, which are one commit, and none in the next three
+    class Noting(MemoryStore):
+        def __init__(self) -> None:
+            super().__init__()
+            self.found: list[list[Finding]] = []
+
+        async def commit(self, batches: Sequence[Batch]) -> list[Committed]:
+            self.found.extend(list(batch.findings) for batch in batches if batch.table.num_rows)
+            return await super().commit(batches)
+
+    world = make_world(store := Noting())
+    drop(world, 15)
+
+    # when sixty hours are loaded
+    await world.loader.load([hours(0, 60)])
+
+    # then what touches is told as one, and what lies between keeps it apart
+    def told(start: int, end: int, verdict: Verdict) -> Finding:
+        return Finding(START + start * HOUR, START + end * HOUR, verdict)
+
+    assert sorted(store.found, key=lambda found: found[0].start) == [
+        [
+            told(0, 15, Verdict.OBSERVED),
+            told(16, 20, Verdict.OBSERVED),
+            told(15, 16, Verdict.EMPTY),
+            told(20, 30, Verdict.OBSERVED),
+        ],
+        [told(30, 60, Verdict.OBSERVED)],
+    ]
 
 
 async def test_candles_that_appear_on_the_second_question_are_stored(world: World) -> None:
