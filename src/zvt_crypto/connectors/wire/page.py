@@ -23,6 +23,9 @@ UNDECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _RAW_CUT: Final = 500
 
+# Asking a schema for its fields makes them anew each time.
+_FIELDS: Final = {kind: tuple(schema) for kind, schema in SCHEMAS.items()}
+
 
 @dataclass(slots=True)
 class Page:
@@ -144,13 +147,12 @@ def _table(
     order: npt.NDArray[np.intp] | None,
     window: Range,
 ) -> pa.Table:
-    schema = SCHEMAS[kind]
     if order is not None:
         times = times[order]
     low, high = np.searchsorted(times, [window.start, max(window.start, window.end)]).tolist()
     is_whole = (low, high) == (0, len(times))
     arrays: list[pa.Array] = []
-    for column in schema:
+    for column in _FIELDS[kind]:
         values = times if column.name == "timestamp" else columns.get(column.name)
         if values is None:
             arrays.append(pa.nulls(high - low, column.type))
@@ -159,7 +161,7 @@ def _table(
         if order is not None and column.name != "timestamp":
             array = array.take(pa.array(order))
         arrays.append(array if is_whole else array[low:high])
-    return pa.Table.from_arrays(arrays, schema=schema)
+    return pa.Table.from_arrays(arrays, schema=SCHEMAS[kind])
 
 
 def _array(values: Any, column: pa.Field) -> pa.Array:
