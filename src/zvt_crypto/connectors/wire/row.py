@@ -59,19 +59,29 @@ def rows_to_columns(
     return fast_rows(raw, names) or strict_rows(raw, names, exchange, what)
 
 
+class _Edge(NamedTuple):
+    """A bound beside a cell or a row, counted within its row; `_Layout` says what the rest is."""
+
+    bound: int
+    to_mark: int
+    mark: bytes
+    to_text: int = 0
+
+
 class _Layout(NamedTuple):
     """Where everything is on a page of many rows that all look like its first one.
 
     Cells lie between bounds: the commas, and the outer brackets at both ends of the page. An edge
-    is a bound beside a cell: two for every wanted cell, row by row, then two for every row. All
-    arrays have one entry per edge, or one per edge of a cell.
+    is a bound beside a cell or a row. Edges come in pairs: of the wanted cells, row by row, then
+    of the other cells, then of the rows.
 
     Attributes:
         edges: the number of its bound.
         to_mark: from the bound to the character that proves the edge.
         marks: that character: a quote, a bracket, or the comma that the bound is.
         to_text: from the bound to the first character of the cell, or to the one after its last.
-        is_text: bits that tell cells from the gaps between them, for Arrow.
+        wanted: how many edges belong to wanted cells.
+        is_text: bits that tell wanted cells from the gaps between them, for Arrow.
         whole: which of the wanted columns must be whole numbers.
     """
 
@@ -79,6 +89,7 @@ class _Layout(NamedTuple):
     to_mark: Positions
     marks: npt.NDArray[np.uint8]
     to_text: Positions
+    wanted: int
     is_text: pa.Buffer
     whole: npt.NDArray[np.intp]
 
@@ -100,29 +111,38 @@ def _layout(skeleton: bytes, names: tuple[str | None, ...], rows: int) -> _Layou
     if width < len(names) or any(blank not in (b"", b'""') for blank in blanks):
         return None
     wanted = [i for i, name in enumerate(names) if name is not None]
-    edges: list[int] = []
-    around: list[tuple[int, int, bytes]] = []
-    for i in wanted:
-        is_quoted, is_first, is_last = int(blanks[i] == b'""'), int(i == 0), int(i == width - 1)
-        edges += (i, i + 1)
-        left = b'"' if is_quoted else b"[" if is_first else b","
-        right = b'"' if is_quoted else b"]" if is_last else b","
-        around.append((is_quoted + is_first, 1, left))
-        around.append((-is_quoted - is_last, 0, right))
+    others = [i for i in range(width) if i not in wanted]
+    parts = [
+        [edge for i in columns for edge in _edges_of(i, width, is_quoted=blanks[i] != b"")]
+        for columns in (wanted, others)
+    ]
+    parts.append([_Edge(0, 1, b"["), _Edge(width, -1, b"]")])
     starts = np.arange(rows)[:, None] * width
-    row_edges = np.array([0, width])
-    to_mark = np.array([inset for inset, _, _ in around], np.int32)
-    to_text = to_mark + np.array([step for _, step, _ in around], np.int32)
-    marks = np.frombuffer(b"".join(mark for _, _, mark in around), np.uint8)
+
+    def tiled(numbers: list[int]) -> Positions:
+        return np.tile(np.array(numbers, np.int32), rows)
+
+    bounds = [(starts + np.array([edge.bound for edge in part], np.int64)) for part in parts]
+    marks = b"".join(b"".join(edge.mark for edge in part) * rows for part in parts)
     is_text = np.tile([True, False], len(wanted) * rows)
     return _Layout(
-        np.concatenate([(starts + edges).ravel(), (starts + row_edges).ravel()]),
-        np.concatenate([np.tile(to_mark, rows), np.tile(np.array([1, -1], np.int32), rows)]),
-        np.concatenate([np.tile(marks, rows), np.tile(np.frombuffer(b"[]", np.uint8), rows)]),
-        np.tile(to_text, rows),
-        pa.py_buffer(np.packbits(is_text, bitorder="little")),
-        np.flatnonzero([names[i] in WHOLE for i in wanted]),
+        edges=np.concatenate([part.ravel() for part in bounds]),
+        to_mark=np.concatenate([tiled([edge.to_mark for edge in part]) for part in parts]),
+        marks=np.frombuffer(marks, np.uint8),
+        to_text=np.concatenate([tiled([edge.to_text for edge in part]) for part in parts[:2]]),
+        wanted=len(is_text),
+        is_text=pa.py_buffer(np.packbits(is_text, bitorder="little")),
+        whole=np.flatnonzero([names[i] in WHOLE for i in wanted]),
     )
+
+
+def _edges_of(column: int, width: int, *, is_quoted: bool) -> tuple[_Edge, _Edge]:
+    """Return both edges of a cell."""
+    is_first, is_last = column == 0, column == width - 1
+    left = b'"' if is_quoted else b"[" if is_first else b","
+    right = b'"' if is_quoted else b"]" if is_last else b","
+    after, before = is_quoted + is_first, -is_quoted - is_last
+    return _Edge(column, after, left, after + 1), _Edge(column + 1, before, right, before)
 
 
 def fast_rows(body: bytes, names: Sequence[str | None]) -> Page | None:
@@ -163,7 +183,7 @@ def _find_texts(body: bytes, names: Sequence[str | None]) -> _Texts | None:
     lengths = offsets[1::2] - offsets[::2]
     if lengths.min() < 1 or lengths.max() > _LONGEST_TEXT:
         return None
-    return _Texts(offsets, lengths, layout)
+    return _Texts(offsets[: layout.wanted], lengths[: layout.wanted // 2], layout)
 
 
 def _read_texts(body: bytes, texts: _Texts) -> Floats | None:

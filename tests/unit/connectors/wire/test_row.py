@@ -202,6 +202,12 @@ def test_the_fast_way_takes_no_letter_and_no_bracket_even_where_nobody_looks(mar
         assert rows.fast_rows(f'[[1,"2",3,"4"],{row}]'.encode(), NAMES) is None
 
 
+@pytest.mark.parametrize("cell", ["", '"', '""', '5"', '"5', "5"])
+def test_the_fast_way_takes_no_broken_cell_even_where_nobody_looks(cell: str) -> None:
+    assert rows.fast_rows(b'[[1,"2","3","4"],[5,"6","7","8"]]', NAMES) is not None
+    assert rows.fast_rows(f'[[1,"2","3","4"],[5,"6",{cell},"8"]]'.encode(), NAMES) is None
+
+
 def test_a_number_beyond_float64_is_refused_with_its_row() -> None:
     page = read(f'[[1,"2.5",3,"4.5"],[2,"{"9" * 400}",3,"5.5"]]'.encode())
     assert page.columns["timestamp"].tolist() == [1]
