@@ -1,7 +1,7 @@
 """From the address of a bulk file to checked tables.
 
 A file is downloaded to the scratch folder, compared with its `.CHECKSUM`, inflated and parsed in
-threads, a block ahead of each other, and handed on in parts of some hundred thousand rows.
+a thread, and handed on in parts of some hundred thousand rows.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import hashlib
 import logging
 import re
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from pathlib import Path
@@ -61,8 +61,8 @@ class ArchiveReader:
     def __init__(self, tools: Tools, stats: ConnectorStats) -> None:
         self._tools = tools
         self._stats = stats
-        # One thread inflates and one parses, for all files at once: memory grows with threads,
-        # as allocators keep a pool for each.
+        # Two files are read at once, however many are on their way: memory grows with threads, as
+        # allocators keep a pool for each.
         self._threads = ThreadPoolExecutor(2, "binance-archive")
 
     async def fetch(self, file: ArchiveFile, interval: Interval | None) -> AsyncIterator[Fetched]:
@@ -99,23 +99,19 @@ class ArchiveReader:
     async def _parts(
         self, file: ArchiveFile, interval: Interval | None, path: Path, **limits: int
     ) -> AsyncIterator[Fetched]:
-        parse = _PARSERS[file.kind]
         cutter = PartCutter(file.kind, file.covers, self._finish(file, interval), **limits)
-        blocks = read_blocks(path)
-        # The next block is inflated while this one is parsed: both leave the interpreter's lock.
-        ahead = asyncio.ensure_future(self._aside(next, blocks, None))
+        parts = _read_parts(path, _PARSERS[file.kind], cutter)
+        # The next part is made in a thread while this one is dealt with.
+        ahead = asyncio.ensure_future(self._aside(_next_of, parts))
         try:
-            while (block := await asyncio.shield(ahead)) is not None:
-                ahead = asyncio.ensure_future(self._aside(next, blocks, None))
-                for part in await self._aside(_parse_and_cut, parse, cutter, block):
-                    yield part
+            while (part := await asyncio.shield(ahead)) is not None:
+                ahead = asyncio.ensure_future(self._aside(_next_of, parts))
+                yield part
         finally:
-            # A thread cannot be interrupted: it ends its block before the file is closed.
+            # A thread cannot be interrupted: it ends its part before the file is closed.
             await asyncio.wait([ahead])
             ahead.exception()
-            blocks.close()
-        for part in await self._aside(list[Fetched], cutter.end()):
-            yield part
+            parts.close()
 
     def _finish(self, file: ArchiveFile, interval: Interval | None) -> Callable[[Page], Fetched]:
         now_us = self._tools.clock.now_us()
@@ -192,10 +188,16 @@ def _check(reply: HttpReply, name: str) -> None:
     raise ArchiveAbsent(NAME, name)
 
 
-def _parse_and_cut(
-    parse: Callable[[bytes], Page], cutter: PartCutter, block: bytes
-) -> list[Fetched]:
-    return list(cutter.add(parse(block)))
+def _read_parts(
+    path: Path, parse: Callable[[bytes], Page], cutter: PartCutter
+) -> Generator[Fetched, None, None]:
+    for block in read_blocks(path):
+        yield from cutter.add(parse(block))
+    yield from cutter.end()
+
+
+def _next_of(parts: Iterator[Fetched]) -> Fetched | None:
+    return next(parts, None)
 
 
 def _sha256(path: Path) -> bytes:

@@ -10,9 +10,11 @@ from isal import isal_zlib
 from zvt_crypto.connectors.binance.spec import NAME
 from zvt_crypto.core.errors import MalformedPayload
 
-# A block of this size takes some milliseconds to parse, enough to outweigh the calls.
-BLOCK_BYTES: Final = 2 << 20
-_READ_BYTES: Final = 1 << 20
+# A month of 1m candles is one block. Each call of the parser costs 0.6 ms whatever its size:
+# in blocks of 2 MB such a month took 13 ms to read, in one piece it takes 9.
+BLOCK_BYTES: Final = 8 << 20
+# As much as inflates to a block.
+_READ_BYTES: Final = 4 << 20
 _RAW_DEFLATE: Final = -15
 _LOCAL_HEADER: Final = 30
 _ENCRYPTED: Final = 0x1

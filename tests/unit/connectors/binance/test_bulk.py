@@ -141,6 +141,12 @@ def test_a_file_of_another_kind_is_malformed() -> None:
         parse_candle_block(lines("1,2,3"))
 
 
+def test_one_line_without_an_end_is_a_row() -> None:
+    assert candles(kline(T0).encode()).table.num_rows == 1
+    with pytest.raises(MalformedPayload, match="klines"):
+        parse_candle_block(b"1,2,3")
+
+
 def test_carriage_returns_and_blank_lines_are_harmless() -> None:
     data = lines(agg(1, T0, "True", ""), "", agg(2, T0, "False", "")).replace(b"\n", b"\r\n")
     page = parse_agg_trade_block(data)
