@@ -117,8 +117,8 @@ def _column_bits(column: pa.Array | pa.ChunkedArray) -> _U64:
         bits = floats.view(np.uint64)
     else:
         if pa.types.is_timestamp(kind):
-            column = column if kind.unit == "us" else column.cast(pa.timestamp("us", tz=kind.tz))
-            whole = column.view(pa.int64())
+            in_us = column if kind.unit == "us" else column.cast(pa.timestamp("us", tz=kind.tz))
+            whole = in_us.view(pa.int64())  # the same bits; a cast would copy them
         else:
             whole = column if pa.types.is_int64(kind) else column.cast(pa.int64())
         bits = np.asarray(_filled(whole, 0), dtype=np.int64).view(np.uint64)
@@ -128,7 +128,7 @@ def _column_bits(column: pa.Array | pa.ChunkedArray) -> _U64:
 
 
 def _filled(column: pa.Array, value: object) -> pa.Array:
-    """Return the column with `value` for null: most have none, and asking Arrow takes a while."""
+    """Return the column without nulls; filling one that has none would copy it."""
     return column.fill_null(value) if column.null_count else column
 
 

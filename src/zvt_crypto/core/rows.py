@@ -52,6 +52,7 @@ def conform(kind: Kind, tables: Sequence[pa.Table]) -> pa.Table:
 
 def times(table: pa.Table | pa.RecordBatch) -> Int64s:
     """Return the timestamps in microseconds."""
+    # The same bits; a cast would copy them.
     return np.asarray(whole(table.column("timestamp")).view(pa.int64()))
 
 

@@ -32,6 +32,10 @@ def _layout(schema: pa.Schema) -> np.dtype[np.void]:
 
 
 _LAYOUTS: Final = {kind: _layout(schema) for kind, schema in SCHEMAS.items()}
+# Made once, as it is asked for several times a commit: a load finds no hot rows.
+_NO_ROWS: Final = {
+    kind: pa.schema([*schema, KNOWN]).empty_table() for kind, schema in SCHEMAS.items()
+}
 _TEXTS: Final = {
     kind: [field.name for field in schema if pa.types.is_string(field.type)]
     for kind, schema in SCHEMAS.items()
@@ -101,7 +105,7 @@ def pack(kind: Kind, table: pa.Table, known_us: int | None = None) -> Packed:
 
 def unpack(kind: Kind, chunks: Sequence[Chunk]) -> pa.Table:
     """Return the rows of chunks of one series in key order, with `known_us`."""
-    return unpack_many(kind, chunks)[0]
+    return unpack_many(kind, chunks)[0] if chunks else _NO_ROWS[kind]
 
 
 def unpack_many(kind: Kind, chunks: Sequence[Chunk]) -> tuple[pa.Table, Int64s]:
@@ -122,8 +126,7 @@ def unpack_many(kind: Kind, chunks: Sequence[Chunk]) -> tuple[pa.Table, Int64s]:
         column = pa.array(values, mask=mask)
         columns.append(column.cast(field.type) if column.type != field.type else column)
     known = np.ascontiguousarray(fixed[KNOWN.name])
-    schema = pa.schema([*SCHEMAS[kind], KNOWN])
-    table = pa.table([*columns, pa.array(known)], schema=schema)
+    table = pa.table([*columns, pa.array(known)], schema=_NO_ROWS[kind].schema)
     series = np.repeat(
         np.array([chunk[0] for chunk in chunks], dtype=np.int64),
         np.array([chunk[4] for chunk in chunks], dtype=np.int64),

@@ -22,7 +22,8 @@ from zvt_crypto.store.lake.rowindex import RowIndex
 from zvt_crypto.store.lake.storage import Storage
 
 _ROW_GROUP: Final = 65_536
-_INDEX_BYTES: Final = 48 * 1024 * 1024
+# 700,000 rows: what commits look into are the newest segments of a few series.
+_INDEX_BYTES: Final = 16 * 1024 * 1024
 
 
 class Segment(msgspec.Struct, frozen=True):
