@@ -25,6 +25,7 @@ from zvt_crypto.core.series import Kind, Series
 from zvt_crypto.core.validation import Rejected
 from zvt_crypto.ports.connector import ArchiveFile, Connector, Fetched
 from zvt_crypto.ports.store import Batch, Finding, Store
+from zvt_crypto.services.loader.commit import Committer
 from zvt_crypto.services.loader.plan import choose_archives
 from zvt_crypto.services.loader.prove import Proven, prove
 from zvt_crypto.services.loader.report import LoaderConfig, SeriesProgress, SeriesReport
@@ -68,7 +69,11 @@ class SeriesWork:
     _refused: list[tuple[Range, CryptoError]] = field(
         default_factory=list[tuple[Range, CryptoError]]
     )
-    _commits: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _joins: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _committer: Committer = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._committer = Committer(self.store)
 
     @property
     def _connector(self) -> Connector:
@@ -373,23 +378,24 @@ class SeriesWork:
         settled: Sequence[Range] = (),
     ) -> None:
         """Make rows and findings durable, once their `ends` join what lies beside them."""
-        async with self._commits:
+        async with self._joins:
             whole = [Range(f.start, f.end) for f in findings if f.verdict in _SETTLED]
             for gap in self._seams.add(ends, [*whole, *settled]):
+                await self._committer.drain()  # what lies beside the gap is in the store then
                 closed = await self._close(gap, table)
                 table = self.strategy.merge(table, closed.table)
                 findings = _overlaid(findings, closed)
                 rejected = [*rejected, *closed.rejected]
-            if not (findings or rejected):
-                return
-            batch = Batch(
-                series=self.series,
-                table=table,
-                findings=findings,
-                source=source or self.source,
-                rejected=rejected,
-            )
-            done = (await self.store.commit([batch]))[0]
+        if not (findings or rejected):
+            return
+        batch = Batch(
+            series=self.series,
+            table=table,
+            findings=findings,
+            source=source or self.source,
+            rejected=rejected,
+        )
+        done = await self._committer.put(batch)
         self.report.rows_written += done.inserted + done.corrected
         self.report.rows_corrected += done.corrected
         self.report.rows_rejected += len(rejected)
