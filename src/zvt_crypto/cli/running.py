@@ -6,7 +6,7 @@ import signal
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from zvt_crypto.bootstrap.memory import choose_memory_pool
+from zvt_crypto.bootstrap.memory import choose_memory_pool, keep_large_blocks
 from zvt_crypto.bootstrap.platform import Platform
 from zvt_crypto.services.loader import LoadRequest
 from zvt_crypto.settings import Settings, load_settings
@@ -40,6 +40,7 @@ def run(
         KeyboardInterrupt: the user stopped it; what was committed is kept.
     """
     choose_memory_pool()
+    keep_large_blocks()
 
     async def main() -> T:
         task = asyncio.current_task()
