@@ -97,7 +97,8 @@ class Merger:
     def __init__(self, files: SegmentFiles, unique: Callable[[], str]) -> None:
         """Write to `files`, under names from `unique`."""
         self._files = files
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="lake-encode")
+        # Two: while one waits for the disk, the other encodes.
+        self._pool = ThreadPoolExecutor(2, thread_name_prefix="lake-encode")
         self._unique = unique
 
     def plan(self, connection: sqlite3.Connection, series_id: int, share: Share) -> list[Part]:
@@ -215,7 +216,7 @@ class Merger:
         _subtract_hot(connection, series_id, sum(chunk[4] for chunk in plan.chunks))
 
     def close(self) -> None:
-        """End the thread that encodes."""
+        """End the threads that encode."""
         self._pool.shutdown()
 
     def discard(self, parts: Iterable[Part], transaction: Transaction | None = None) -> None:
