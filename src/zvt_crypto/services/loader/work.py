@@ -310,7 +310,8 @@ class SeriesWork:
         reach = self._reach()
         askable = subtract(doubtful, [Range(0, reach)])
         proven: list[Proven] = []
-        for page in _pages_of(self.strategy.windows(window), askable):
+        pages = _pages_of(self.strategy.windows(window), askable) if askable else []
+        for page in pages:
             known = Answer(cut(answer.table, page), (), [page])
             async with self.slots:
                 result = await prove(self.strategy, page, known)
@@ -319,7 +320,7 @@ class SeriesWork:
         table = answer.table
         for one in proven:
             table = self.strategy.merge(table, one.table)
-        for gap in self._across(table, window, [p.window for p in proven]):
+        for gap in self._across(table, window, pages):
             async with self.slots:
                 result = await prove(self.strategy, gap, Answer(cut(table, gap), (), [gap]))
             self._count(result.requests, result.body_bytes)
