@@ -26,7 +26,7 @@ from zvt_crypto.connectors.binance.bulk import (
 from zvt_crypto.connectors.binance.part import Disorder, PartCutter
 from zvt_crypto.connectors.binance.refusal import retry_after_s
 from zvt_crypto.connectors.binance.spec import ARCHIVE, NAME
-from zvt_crypto.connectors.binance.zipped import check_zip, read_blocks
+from zvt_crypto.connectors.binance.zipped import BLOCK_BYTES, check_zip, read_blocks
 from zvt_crypto.connectors.wire import Page, candle_page, funding_page, trade_page
 from zvt_crypto.core.errors import (
     ArchiveAbsent,
@@ -53,6 +53,10 @@ _PARSERS: Final[dict[Kind, Callable[[bytes], Page]]] = {
     Kind.TRADES: parse_agg_trade_block,
     Kind.FUNDING: parse_funding_block,
 }
+# A month of 1m candles is one block: each call of the parser costs 0.6 ms whatever its size, and
+# in blocks of 2 MB such a month took 13 ms to read, in one piece 9. A day of trades is a hundred
+# times as long; there such blocks take 90 MB more for nothing.
+_BLOCK_BYTES: Final = {Kind.CANDLES: 8 << 20}
 
 
 class ArchiveReader:
@@ -100,7 +104,7 @@ class ArchiveReader:
         self, file: ArchiveFile, interval: Interval | None, path: Path, **limits: int
     ) -> AsyncIterator[Fetched]:
         cutter = PartCutter(file.kind, file.covers, self._finish(file, interval), **limits)
-        parts = _read_parts(path, _PARSERS[file.kind], cutter)
+        parts = _read_parts(path, file.kind, cutter)
         # The next part is made in a thread while this one is dealt with.
         ahead = asyncio.ensure_future(self._aside(_next_of, parts))
         try:
@@ -188,11 +192,9 @@ def _check(reply: HttpReply, name: str) -> None:
     raise ArchiveAbsent(NAME, name)
 
 
-def _read_parts(
-    path: Path, parse: Callable[[bytes], Page], cutter: PartCutter
-) -> Generator[Fetched, None, None]:
-    for block in read_blocks(path):
-        yield from cutter.add(parse(block))
+def _read_parts(path: Path, kind: Kind, cutter: PartCutter) -> Generator[Fetched, None, None]:
+    for block in read_blocks(path, block_bytes=_BLOCK_BYTES.get(kind, BLOCK_BYTES)):
+        yield from cutter.add(_PARSERS[kind](block))
     yield from cutter.end()
 
 
