@@ -4,8 +4,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
-from operator import attrgetter
 
 import pyarrow as pa
 
@@ -26,6 +24,7 @@ from zvt_crypto.core.validation import Rejected
 from zvt_crypto.ports.connector import ArchiveFile, Connector, Fetched
 from zvt_crypto.ports.store import Batch, Finding, Store
 from zvt_crypto.services.loader.commit import Committer
+from zvt_crypto.services.loader.findings import clipped, findings_of, joined, overlaid
 from zvt_crypto.services.loader.plan import choose_archives
 from zvt_crypto.services.loader.prove import Proven, prove
 from zvt_crypto.services.loader.report import LoaderConfig, SeriesProgress, SeriesReport
@@ -331,7 +330,7 @@ class SeriesWork:
         beyond = [s for s in suspects if not intersect([s.range], askable)]
         # Beyond the reach of REST the checksummed archive is the only witness: it is believed.
         empty.extend(s.range for s in beyond if s.verdict is Verdict.EMPTY)
-        findings = _findings(window, empty, missing)
+        findings = findings_of(window, empty, missing)
         rejected = [*answer.rejected, *(bad for p in proven for bad in p.rejected)]
         await self._commit(table, findings, rejected, source, ends=self._ends([table]))
 
@@ -351,9 +350,9 @@ class SeriesWork:
         proven = sorted(proven, key=lambda p: p.window.start)
         tables = [p.table for p in proven if p.table.num_rows]
         table = pa.concat_tables(tables) if tables else empty_table(self.series.kind)
-        findings = [finding for p in proven for finding in _findings(p.window, p.empty, p.missing)]
+        findings = [f for p in proven for f in findings_of(p.window, p.empty, p.missing)]
         rejected = [bad for p in proven for bad in p.rejected]
-        await self._commit(table, _joined(findings), rejected, source, ends=self._ends(tables))
+        await self._commit(table, joined(findings), rejected, source, ends=self._ends(tables))
 
     def _reach(self) -> int:
         """Return the earliest moment REST still answers for."""
@@ -385,7 +384,7 @@ class SeriesWork:
                 await self._committer.drain()  # what lies beside the gap is in the store then
                 closed = await self._close(gap, table)
                 table = self.strategy.merge(table, closed.table)
-                findings = _overlaid(findings, closed)
+                findings = overlaid(findings, closed)
                 rejected = [*rejected, *closed.rejected]
         if not (findings or rejected):
             return
@@ -420,7 +419,7 @@ class SeriesWork:
             self._errors.append(e)
             result = Proven(gap, known, [], missing=[gap])
         self._count(result.requests, result.body_bytes)
-        closed = _clipped(result, self.asked)
+        closed = clipped(result, self.asked)
         for lost in closed.missing:
             await self.store.discard(self.series, lost)
         return closed
@@ -429,46 +428,6 @@ class SeriesWork:
         self.report.requests += requests
         self.report.body_bytes += body_bytes
         self.progress.requests += requests
-
-
-def _clipped(proven: Proven, part: Range) -> Proven:
-    """Return what is proven of `part` alone."""
-    window = proven.window.overlap(part)
-    return Proven(
-        window,
-        cut(proven.table, window),
-        [b for b in proven.rejected if b.timestamp_us is None or window.holds(b.timestamp_us)],
-        intersect(proven.empty, [window]),
-        intersect(proven.missing, [window]),
-    )
-
-
-def _overlaid(findings: Sequence[Finding], news: Proven) -> list[Finding]:
-    """Return `findings` with what is now known of one window instead of theirs."""
-    kept = [
-        Finding(rest.start, rest.end, f.verdict)
-        for f in findings
-        for rest in subtract([Range(f.start, f.end)], [news.window])
-    ]
-    return [*kept, *_findings(news.window, news.empty, news.missing)]
-
-
-def _findings(window: Range, empty: Sequence[Range], missing: Sequence[Range]) -> list[Finding]:
-    observed = subtract([window], [*empty, *missing])
-    return [
-        *(Finding(r.start, r.end, Verdict.OBSERVED) for r in observed),
-        *(Finding(r.start, r.end, Verdict.EMPTY) for r in empty),
-        *(Finding(r.start, r.end, Verdict.MISSING) for r in missing),
-    ]
-
-
-def _joined(findings: Iterable[Finding]) -> list[Finding]:
-    """Return the findings, touching neighbours of one verdict as one: the store measures each."""
-    return [
-        Finding(part.start, part.end, verdict)
-        for verdict, run in groupby(findings, key=attrgetter("verdict"))
-        for part in union(Range(one.start, one.end) for one in run)
-    ]
 
 
 def _chunks(windows: Sequence[Range], size: int) -> list[list[Range]]:
