@@ -228,6 +228,13 @@ async def test_trade_files(sim: Sim, tmp_path: Path, exchange: str, fault: dict[
         await world.under(trades_case(exchange, now_us(), archive=True), refetch=True, **fault)
 
 
+async def test_files_alone_complete_trades_where_rest_is_blocked(sim: Sim, tmp_path: Path) -> None:
+    case = trades_case("binance", now_us(), archive=True)
+    async with fault_world(sim, tmp_path) as world:
+        report = await world.under(case, kind="http_451", endpoint="/api/v3/aggTrades")
+        assert report.is_complete
+
+
 @pytest.mark.parametrize("fault", FILES, ids=name)
 async def test_funding_files(sim: Sim, tmp_path: Path, fault: dict[str, Any]) -> None:
     async with fault_world(sim, tmp_path, **{"load.archive": "always"}) as world:

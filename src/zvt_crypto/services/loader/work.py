@@ -89,11 +89,10 @@ class SeriesWork:
         if news:
             await self._commit(empty_table(self.series.kind), news, ())
         todo = await self._before_listing(todo)
-        await self._look_past_edges(todo)
         todo = await self._from_archives(todo)
         todo = await self._out_of_reach(todo)
-        if not self._errors:
-            await self._from_rest(todo)
+        await self._look_past_edges(todo)
+        await self._from_rest(todo)
         if errors := [*self._errors, *(e for _, e in self._refused)]:
             raise errors[0]
 
@@ -250,26 +249,23 @@ class SeriesWork:
             raise errors[0]
 
     async def _look_past_edges(self, todo: Sequence[Range]) -> None:
-        """Look at the trades beside what will be loaded: their ids have to join on.
+        """Look at the trades beside what will be asked for: their ids have to join on.
 
         Nothing else shows that the first or the last trades are absent. It comes first, so that
-        nothing is ever committed whose ends are not proven, wherever the load is interrupted.
+        no page is ever committed whose ends are not proven, wherever the load is interrupted.
         """
         if not self.strategy.counts_ids:
             return
         reach = self._reach()
-        try:
-            for part in todo:
-                for width in _EDGE_US:
-                    before = Range(max(part.start - width, reach), part.start)
-                    if before.is_empty or await self._note_beside(before):
-                        break
-                for width in _EDGE_US:
-                    after = Range(part.end, min(part.end + width, self.now_us))
-                    if after.is_empty or await self._note_beside(after):
-                        break
-        except CryptoError as e:
-            self._errors.append(e)  # checksummed bulk files are worth having all the same
+        for part in todo:
+            for width in _EDGE_US:
+                before = Range(max(part.start - width, reach), part.start)
+                if before.is_empty or await self._note_beside(before):
+                    break
+            for width in _EDGE_US:
+                after = Range(part.end, min(part.end + width, self.now_us))
+                if after.is_empty or await self._note_beside(after):
+                    break
 
     async def _note_beside(self, beside: Range) -> bool:
         """Take in the trades beside a range: those held, as they are, or the exchange's."""
