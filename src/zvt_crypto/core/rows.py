@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute
 
+from zvt_crypto.core.column import as_array
 from zvt_crypto.core.errors import DataError
 from zvt_crypto.core.schema import KEYS, SCHEMAS, TIMESTAMP
 from zvt_crypto.core.series import Kind
@@ -53,7 +54,7 @@ def conform(kind: Kind, tables: Sequence[pa.Table]) -> pa.Table:
 def times(table: pa.Table | pa.RecordBatch) -> Int64s:
     """Return the timestamps in microseconds."""
     # The same bits; a cast would copy them.
-    return np.asarray(whole(table.column("timestamp")).view(pa.int64()))
+    return np.asarray(as_array(table.column("timestamp")).view(pa.int64()))
 
 
 def arrange(kind: Kind, table: pa.Table, group: Int64s) -> tuple[pa.Table, Int64s]:
@@ -141,17 +142,10 @@ def _cast(kind: Kind, table: pa.Table, schema: pa.Schema) -> pa.Table:
         raise DataError(f"not a table of {kind}: {e}") from e
 
 
-def whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """Return a column in one piece."""
-    if isinstance(column, pa.ChunkedArray):
-        return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-    return column
-
-
 def _has_nan(column: pa.ChunkedArray) -> bool:
     if column.null_count:  # NumPy would take them for NaN
         return bool(pc.any(pc.is_nan(column)).as_py())
-    return bool(np.isnan(np.asarray(whole(column))).any())
+    return bool(np.isnan(np.asarray(as_array(column))).any())
 
 
 def _is_arranged(kind: Kind, table: pa.Table, group: Int64s) -> bool:

@@ -1,7 +1,6 @@
 """The lake: bulk writes, reloads, reads, durable live commits; beside SQLite and bare Parquet."""
 
 import asyncio
-import gc
 import sqlite3
 import tempfile
 from collections.abc import Sequence
@@ -289,14 +288,11 @@ async def _live(folder: Path, commits: int, repeats: int) -> list[Figure]:
         say(f"live commits {number} of {repeats}: {commits} of {feed.rows} rows")
         drawn = [feed.draw() for _ in range(commits)]
         times: list[float] = []
-        gc.collect()
-        gc.freeze()  # no service holds so many batches for the collector to go through
         with lap() as whole:
             for batches in drawn:
                 began = asyncio.get_running_loop().time()
                 await store.commit(batches)
                 times.append((asyncio.get_running_loop().time() - began) * 1e3)
-        gc.unfreeze()
         rows = [peer.rows_of(batches) for batches in drawn]
         other: list[float] = []
         with lap() as theirs:

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from zvt_crypto.core.rows import Int64s, arrange, pc, times, whole
+from zvt_crypto.core.column import as_array
+from zvt_crypto.core.rows import Int64s, arrange, pc, times
 from zvt_crypto.core.schema import SCHEMAS
 from zvt_crypto.core.series import Kind
 
@@ -80,7 +81,7 @@ def pack(kind: Kind, table: pa.Table, known_us: int | None = None) -> Packed:
     fixed[KNOWN.name] = known
     names = [name for name in SCHEMAS[kind].names if name not in _TEXTS[kind]]
     for bit, name in enumerate(names):
-        column = whole(table.column(name))
+        column = as_array(table.column(name))
         if pa.types.is_timestamp(column.type):
             column = column.view(pa.int64())
         if column.null_count:
@@ -91,7 +92,7 @@ def pack(kind: Kind, table: pa.Table, known_us: int | None = None) -> Packed:
     lengths = np.zeros((table.num_rows, len(names)), dtype=np.int32)
     texts = b""
     if names and table.num_rows:
-        columns = [whole(table.column(name)) for name in names]
+        columns = [as_array(table.column(name)) for name in names]
         for number, column in enumerate(columns):
             lengths[:, number] = np.asarray(pc.binary_length(column))
         joined = pc.binary_join_element_wise(*columns, "")
