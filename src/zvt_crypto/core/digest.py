@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from zvt_crypto.core.schema import LATECOMERS
+
 _U64 = npt.NDArray[np.uint64]
 
 # Odd constants, one a lane: the golden ratio and its neighbours from the splitmix64 and xxhash
@@ -30,6 +32,7 @@ _WORD: Final = np.uint64(0xBF58476D1CE4E5B9)
 # A NaN payload no exchange value has: stands for null.
 _NULL: Final = np.uint64(0x7FF8DEAD5EED0001)
 _CHUNK_ROWS: Final = 65_536
+_LATECOMERS: Final = frozenset(name for names in LATECOMERS.values() for name in names)
 _MASK: Final = (1 << 64) - 1
 
 
@@ -77,9 +80,13 @@ def row_hashes(batch: pa.RecordBatch | pa.Table) -> tuple[_U64, _U64]:
         weight, factors = _name_constants(name)
         # Spread each column before summing: the sum alone is linear, so equal changes in two
         # columns could cancel out.
-        mixed = (_column_bits(column) ^ weight) * factors
+        bits = _column_bits(column)
+        mixed = (bits ^ weight) * factors
         mixed ^= mixed >> np.uint64(32)
         mixed *= weight
+        if name in _LATECOMERS:
+            # Rows stored before there was this column must keep their hashes.
+            mixed *= bits != 0
         lanes += mixed
     # Scramble (splitmix64), so that sums of hashes stay independent.
     for shift, constants in _FINISH:

@@ -46,7 +46,8 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
 
     `contract_size` is the base (linear) or quote (inverse) worth of one contract where the
     exchange counts contracts, else 1. Increments and minimums are in base units for spot and
-    in the exchange's own size unit for perpetuals. Times are UTC microseconds.
+    in the exchange's own size unit for perpetuals. Times are UTC microseconds. `aliases` are
+    further native ids, under which its live data may come: of what it shares an order book with.
     """
 
     exchange: str

@@ -117,8 +117,10 @@ def payloads(kind: Kind, table: pa.Table) -> list[str]:
     return [json.dumps(row) for row in plain.to_pylist()]
 
 
-def restored(kind: Kind, keys: Sequence[tuple[int, str | None]], texts: Sequence[str]) -> pa.Table:
-    """Return the rows whose `payloads` are `texts`."""
+def restored(
+    kind: Kind, keys: Sequence[tuple[int, str | int | None]], texts: Sequence[str]
+) -> pa.Table:
+    """Return the rows whose `payloads` are `texts`; a whole number in a key may be text, too."""
     schema = SCHEMAS[kind]
     decoded: list[dict[str, Any]] = [json.loads(text) for text in texts]
     columns: list[pa.Array] = []
@@ -126,7 +128,8 @@ def restored(kind: Kind, keys: Sequence[tuple[int, str | None]], texts: Sequence
         if field.name == "timestamp":
             column = pa.array([key[0] for key in keys], pa.int64()).cast(TIMESTAMP)
         elif field.name in KEYS[kind]:
-            column = pa.array([key[1] for key in keys], field.type)
+            column = pa.array([key[1] for key in keys])
+            column = column.cast(field.type) if len(keys) else pa.array([], field.type)
         elif pa.types.is_timestamp(field.type):
             column = pa.array([row.get(field.name) for row in decoded], pa.int64()).cast(field.type)
         else:

@@ -56,6 +56,9 @@ QUOTES: Final = pa.schema(
         pa.field("bid_size", pa.float64()),
         pa.field("ask_price", pa.float64()),
         pa.field("ask_size", pa.float64()),
+        # The exchange's number of the update, which tells quotes of one moment apart; 0 where it
+        # gives none, and in rows stored before there was this column.
+        pa.field("sequence", pa.int64(), nullable=False),
     ]
 )
 
@@ -76,6 +79,18 @@ OPEN_INTEREST: Final = pa.schema(
     ]
 )
 
+LIQUIDATIONS: Final = pa.schema(
+    [
+        pa.field("timestamp", TIMESTAMP, nullable=False),
+        # Ours, as exchanges give none: see `core.tabulate.liquidation_ids`.
+        pa.field("liquidation_id", pa.string(), nullable=False),
+        pa.field("price", pa.float64(), nullable=False),
+        pa.field("size", pa.float64(), nullable=False),
+        # Of the order that closed the position: sell when a long was liquidated.
+        pa.field("side", pa.string(), nullable=False),
+    ]
+)
+
 SCHEMAS: Final[dict[Kind, pa.Schema]] = {
     Kind.CANDLES: CANDLES,
     Kind.TRADES: TRADES,
@@ -83,16 +98,25 @@ SCHEMAS: Final[dict[Kind, pa.Schema]] = {
     Kind.QUOTES: QUOTES,
     Kind.MARK_PRICE: MARK_PRICE,
     Kind.OPEN_INTEREST: OPEN_INTEREST,
+    Kind.LIQUIDATIONS: LIQUIDATIONS,
 }
 
 KEYS: Final[dict[Kind, tuple[str, ...]]] = {
     Kind.CANDLES: ("timestamp",),
     Kind.TRADES: ("timestamp", "trade_id"),
     Kind.FUNDING: ("timestamp",),
-    Kind.QUOTES: ("timestamp",),
+    Kind.QUOTES: ("timestamp", "sequence"),
     Kind.MARK_PRICE: ("timestamp",),
     Kind.OPEN_INTEREST: ("timestamp",),
+    Kind.LIQUIDATIONS: ("timestamp", "liquidation_id"),
 }
+
+LATECOMERS: Final[dict[Kind, tuple[str, ...]]] = {Kind.QUOTES: ("sequence",)}
+"""Columns that rows stored by earlier versions lack: whole numbers, 0 in those rows.
+
+They come last in their schema, and `core.digest` counts a 0 in them as nothing, so that what is
+known of the old rows stays true.
+"""
 
 
 QUARANTINE: Final = pa.schema(
@@ -125,6 +149,25 @@ CORRECTIONS: Final = pa.schema(
     ]
 )
 """Rows replaced by other values."""
+
+RECONCILIATIONS: Final = pa.schema(
+    [
+        pa.field("exchange", pa.string(), nullable=False),
+        pa.field("symbol", pa.string(), nullable=False),
+        pa.field("interval", pa.string(), nullable=False),
+        pa.field("timestamp", TIMESTAMP, nullable=False),
+        pa.field("verdict", pa.string(), nullable=False),
+        # Names of columns that do not agree, with commas between them.
+        pa.field("differs", pa.string()),
+        # What our trades make and what the exchange says, as JSON objects. Not kept of a match:
+        # both are the stored candle.
+        pa.field("built", pa.string()),
+        pa.field("venue", pa.string()),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("written", TIMESTAMP, nullable=False),
+    ]
+)
+"""What the comparison of candles with trades came to, the latest verdict of each bar."""
 
 
 def empty_table(kind: Kind) -> pa.Table:

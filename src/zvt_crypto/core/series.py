@@ -23,6 +23,9 @@ class Kind(StrEnum):
     FUNDING = "funding"
     MARK_PRICE = "mark_price"
     OPEN_INTEREST = "open_interest"
+    LIQUIDATIONS = "liquidations"
+    # Announcements of an instrument's state; streamed, not stored.
+    STATUS = "status"
 
 
 class Series(msgspec.Struct, frozen=True, order=True):

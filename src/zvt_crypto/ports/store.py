@@ -10,6 +10,7 @@ import pyarrow as pa
 from zvt_crypto.core.instrument import Instrument
 from zvt_crypto.core.ledger import Coverage, Source, Verdict
 from zvt_crypto.core.ranges import Range
+from zvt_crypto.core.reconcile import Reconciled
 from zvt_crypto.core.series import Kind, Series
 from zvt_crypto.ports.connector import Rejected
 
@@ -29,6 +30,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     not lie inside an observed finding (a late live row), and findings need no rows. The store
     computes rows and digest of every observed range itself, from what it then holds. Findings
     yield to stronger knowledge as `core.ledger.yielding` says: two writers never undo each other.
+    `reconciled` are verdicts on bars of the series, with or without rows.
     """
 
     series: Series
@@ -36,6 +38,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     findings: Sequence[Finding] = ()
     source: Source
     rejected: Sequence[Rejected] = ()
+    reconciled: Sequence[Reconciled] = ()
 
 
 class Committed(msgspec.Struct, frozen=True):
@@ -103,7 +106,8 @@ class Store(Protocol):
         it: its stretch of time (the candle's, or the moment) becomes observed.
 
         Raises:
-            DataError: a table is not of its kind's schema; nothing was changed.
+            DataError: a table is not of its kind's schema, or a verdict on no bar of its series;
+                nothing was changed.
             StoreBusy: another writer held the store too long; nothing was changed.
             StoreFull: no space; nothing was changed.
         """
@@ -154,6 +158,17 @@ class Store(Protocol):
 
     async def corrections(self, series: Series | None = None) -> pa.Table:
         """Return replaced rows: exchange symbol kind interval timestamp key old new corrected."""
+        ...
+
+    async def reconciliations(
+        self, series: Series | None = None, asked: Range | None = None
+    ) -> pa.Table:
+        """Return the latest verdict on each bar whose open is in `asked`, by series and time.
+
+        Columns: exchange symbol interval timestamp verdict differs built venue source written. Both
+        sides are left out of a match. `written` is when the verdict came; matches next to each
+        other may all bear the time of the last.
+        """
         ...
 
     async def verify(self, series: Sequence[Series] | None = None) -> Verified:

@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from zvt_crypto.core.schema import KEYS, SCHEMAS, TIMESTAMP, empty_table
+from zvt_crypto.core.schema import KEYS, LATECOMERS, SCHEMAS, TIMESTAMP, empty_table
 from zvt_crypto.core.series import Kind
 
 
@@ -20,8 +20,15 @@ def test_every_kind_has_a_schema_a_key_and_an_empty_table(kind: Kind) -> None:
     assert amounts == {pa.float64()}
 
 
-def test_only_books_have_no_table_yet() -> None:
-    assert set(SCHEMAS) == set(KEYS) == set(Kind) - {Kind.BOOK}
+def test_only_books_and_announcements_have_no_table() -> None:
+    assert set(SCHEMAS) == set(KEYS) == set(Kind) - {Kind.BOOK, Kind.STATUS}
+
+
+def test_columns_that_came_late_stand_last_and_are_whole_numbers() -> None:
+    for kind, names in LATECOMERS.items():
+        last = list(SCHEMAS[kind])[-len(names) :]
+        assert [field.name for field in last] == list(names)
+        assert {field.type for field in last} == {pa.int64()}
 
 
 def test_the_columns_of_candles_and_trades_are_those_of_the_data_dictionary() -> None:
