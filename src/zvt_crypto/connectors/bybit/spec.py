@@ -4,11 +4,13 @@
 when it is left out, so it is always sent. One id, `BTCUSDT`, names a spot pair and a perpetual.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from zvt_crypto.connectors.spec import Endpoint, ExchangeSpec, QuotaFact
 from zvt_crypto.core.instrument import Market
 from zvt_crypto.core.interval import Interval
+from zvt_crypto.core.series import Kind
 
 NAME: Final = "bybit"
 
@@ -111,3 +113,83 @@ BYBIT: Final = ExchangeSpec(
     # Candles are published as the running bar closes; a moment more covers a lagging replica.
     settle_s=5.0,
 )
+
+# -- streams (docs: ws/connect and the pages under websocket/public) ------------------------------
+
+STREAM: Final = "stream"
+
+STREAM_HOSTS: Final[Mapping[str, Sequence[str]]] = {STREAM: ("wss://stream.bybit.com",)}
+"""Base addresses: one host for all categories."""
+
+STREAM_ENVIRONMENTS: Final[Mapping[str, Mapping[str, str]]] = {
+    "testnet": {STREAM: "wss://stream-testnet.bybit.com"},
+    # Demo trading has no public streams of its own, and regions share those of mainnet: what they
+    # have themselves carries private data. Of Japan's test no stream is documented.
+    **{name: {} for name in ("bytick", "demo", "nl", "tr", "kz", "ge", "ae", "eu", "id", "jp")},
+}
+"""What replaces the host, by the names of `BYBIT.environments`."""
+
+STREAM_PATH: Final = "/v5/public/{route}"
+"""One socket serves one category; the topics of spot and linear are spelled alike."""
+
+ROUTES: Final = tuple(CATEGORIES.values())
+
+TOPICS: Final[Mapping[Kind, str]] = {
+    Kind.TRADES: "publicTrade.{native}",
+    # Snapshots only since 2025-03; the same one again after three idle seconds.
+    Kind.QUOTES: "orderbook.1.{native}",
+    Kind.BOOK: "orderbook.{depth}.{native}",
+    Kind.CANDLES: "kline.{interval}.{native}",
+    # One topic carries all three; see `ticker`.
+    Kind.MARK_PRICE: "tickers.{native}",
+    Kind.FUNDING: "tickers.{native}",
+    Kind.OPEN_INTEREST: "tickers.{native}",
+    Kind.LIQUIDATIONS: "allLiquidation.{native}",
+}
+
+OTHER_INTERVALS: Final = frozenset({"3", "120", "360", "720"})
+"""Widths of candles that are streamed and are none of ours."""
+
+DEPTHS: Final = (50, 200, 1000)
+"""Depths of a book that can be subscribed (websocket/public/orderbook)."""
+
+OLD_DEPTHS: Final = (500,)
+"""Depths in old recordings: 500 was removed on 2025-09-11."""
+
+NOT_STREAMED: Final[Mapping[Kind, str]] = {
+    Kind.STATUS: "no public stream announces an instrument's state; the instrument list does",
+}
+
+PERPETUAL_ONLY: Final = frozenset(
+    {Kind.MARK_PRICE, Kind.FUNDING, Kind.OPEN_INTEREST, Kind.LIQUIDATIONS}
+)
+
+# Spot answers "args size >10" to more; the others have no count limit (ws/connect).
+ARGS_PER_REQUEST: Final = 10
+# The longest the `args` of one public connection may be together (ws/connect).
+ARGS_CHARS: Final = 21_000
+# Our choice: a socket that dies takes no more than these with it.
+TOPICS_PER_CONNECTION: Final = 200
+# 500 new connections in five minutes and address (ws/connect).
+CONNECTIONS: Final = 500
+CONNECTIONS_WINDOW_S: Final = 300.0
+# Not documented; far below what was ever refused.
+MESSAGES_PER_S: Final = 10.0
+PING_EVERY_S: Final = 20.0
+
+OTHER_TOPICS: Final = frozenset(
+    {
+        "adlAlert",
+        "dcp",
+        "execution",
+        "greeks",
+        "insurance",
+        "liquidation",
+        "order",
+        "position",
+        "priceLimit",
+        "tickers",
+        "wallet",
+    }
+)
+"""First words of documented topics we have no use for; `tickers` is here for spot."""

@@ -40,6 +40,7 @@ class _Product(msgspec.Struct):
     base_min_size: str | None = ""
     quote_min_size: str | None = ""
     display_name: str | None = ""
+    alias: str | None = ""
     is_disabled: bool | None = False
     trading_disabled: bool | None = False
     view_only: bool | None = False
@@ -202,6 +203,8 @@ def _build(
         min_size=_number(product.base_min_size),
         min_notional=_number(product.quote_min_size) or None,
         contract_size=contract_size,
+        # `BTC-USDC` shares the book of `BTC-USD`: its live data comes under that name.
+        aliases=(product.alias,) if product.alias and product.alias != product.product_id else (),
     )
 
 

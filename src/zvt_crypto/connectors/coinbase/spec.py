@@ -4,10 +4,12 @@ Public market data only: the `/market/` twins of the calls, which need no key. T
 are Unix seconds, amounts are strings, and the side of a public trade is the maker's.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from zvt_crypto.connectors.spec import Endpoint, ExchangeSpec, QuotaFact
 from zvt_crypto.core.interval import Interval
+from zvt_crypto.core.series import Kind
 
 NAME: Final = "coinbase"
 
@@ -92,3 +94,65 @@ COINBASE: Final = ExchangeSpec(
     # their close (hummingbot 6889).
     settle_s=10.0,
 )
+
+# -- streams (websocket/websocket-overview, -channels, -rate-limits) ------------------------------
+
+STREAM: Final = "stream"
+
+MARKET_ROUTE: Final = "market"
+BOOK_ROUTE: Final = "book"
+EXCHANGE_ROUTE: Final = "exchange"
+
+STREAM_HOSTS: Final[Mapping[str, Sequence[str]]] = {
+    STREAM: ("wss://advanced-trade-ws.coinbase.com",),
+    # The institutional feed, another product: only recordings of it are read.
+    EXCHANGE_ROUTE: ("wss://ws-feed.exchange.coinbase.com",),
+}
+"""Base addresses: books have sockets of their own, on the same host."""
+
+STREAM_ENVIRONMENTS: Final[Mapping[str, Mapping[str, str]]] = {}
+"""There is no testnet: the sandbox has neither market data nor sockets."""
+
+CHANNELS: Final[Mapping[Kind, str]] = {
+    Kind.TRADES: "market_trades",
+    # Its messages say `l2_data`.
+    Kind.BOOK: "level2",
+    # `ticker` carries the best bid and ask of the last trade: stale between trades.
+    Kind.QUOTES: "level2",
+    # Buckets of five minutes and no others.
+    Kind.CANDLES: "candles",
+    Kind.STATUS: "status",
+}
+
+CANDLE_INTERVAL: Final = Interval.M5
+
+HEARTBEATS: Final = "heartbeats"
+"""Channels without updates close after 60 to 90 s unless this one is subscribed as well."""
+
+NOT_STREAMED: Final[Mapping[Kind, str]] = {
+    Kind.FUNDING: "no channel carries it; " + FUNDING_REASON,
+    Kind.OPEN_INTEREST: "no channel carries it; it is inside the product, by REST",
+    Kind.MARK_PRICE: "no channel carries it; the product, by REST, has an index price only",
+    Kind.LIQUIDATIONS: "no channel carries them",
+}
+
+# No maximum of products is documented. A socket that dies or loses a message takes all its books
+# with it, and one snapshot may have ten megabytes: books get sockets of their own, of fewer.
+TOPICS_PER_CONNECTION: Final[Mapping[str, int]] = {
+    MARKET_ROUTE: 100,
+    BOOK_ROUTE: 25,
+    EXCHANGE_ROUTE: 100,
+}
+# A second and an address may open 8 connections and send 8 messages without a key. Half of the
+# connections, each with its greeting and a subscription, make the 8 messages.
+CONNECTIONS: Final = 4
+CONNECTIONS_WINDOW_S: Final = 1.0
+MESSAGES_PER_S: Final = 2.0
+SUBSCRIBE_WITHIN_S: Final = 5.0
+# Heartbeats come every second.
+SILENCE_S: Final = 10.0
+
+OTHER_CHANNELS: Final = frozenset(
+    {"ticker", "ticker_batch", "user", "futures_balance_summary", "rfq_matches"}
+)
+"""Documented channels we have no use for."""

@@ -8,21 +8,11 @@ from typing import Final
 
 import msgspec
 
-from zvt_crypto.connectors.okx.spec import CRYPTO_CATEGORIES, NAME
+from zvt_crypto.connectors.okx.spec import CRYPTO_CATEGORIES, NAME, STATUSES
 from zvt_crypto.connectors.wire.number import number
 from zvt_crypto.core.errors import MalformedPayload
 from zvt_crypto.core.instrument import Instrument, Market, Status, canonical_symbol
 from zvt_crypto.core.interval import US_PER_MS
-
-_STATUS: Final = {
-    "live": Status.ACTIVE,
-    "suspend": Status.HALTED,
-    "rebase": Status.HALTED,
-    "test": Status.HALTED,
-    "preopen": Status.PRE_LISTING,
-    "post_only": Status.POST_ONLY,
-    "settling": Status.SETTLING,
-}
 
 _PAIR_PARTS: Final = 2
 
@@ -137,7 +127,7 @@ def _build(  # noqa: PLR0917 - two callers, side by side
         quote=quote,
         settle=settle,
         market=market,
-        status=_STATUS.get(row.state, Status.UNKNOWN),
+        status=STATUSES.get(row.state, Status.UNKNOWN),
         tick_size=_number(row.tick_sz),
         size_step=_number(row.lot_sz),
         min_size=_number(row.min_sz),

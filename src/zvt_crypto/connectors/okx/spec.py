@@ -7,6 +7,7 @@ Sizes of swaps count contracts; `after` means older and `before` newer, both exc
 from typing import Final
 
 from zvt_crypto.connectors.spec import Endpoint, ExchangeSpec, QuotaFact
+from zvt_crypto.core.instrument import Status
 from zvt_crypto.core.interval import Interval
 
 NAME: Final = "okx"
@@ -33,6 +34,17 @@ MIN_PAUSE_S: Final = 2.0
 
 CRYPTO_CATEGORIES: Final = frozenset({"", "1"})
 """`instCategory` of coins, absent in older replies; 3 to 6: stocks, commodities, forex, bonds."""
+
+STATUSES: Final = {
+    "live": Status.ACTIVE,
+    "suspend": Status.HALTED,
+    "rebase": Status.HALTED,
+    "test": Status.HALTED,
+    "preopen": Status.PRE_LISTING,
+    "post_only": Status.POST_ONLY,
+    "settling": Status.SETTLING,
+}
+"""Words of `state`; others count as unknown."""
 
 INST_TYPES: Final = ("SPOT", "SWAP")
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from zvt_crypto.connectors.wire.number import Floats
 
-_PLACES: Final = (2, 5, 8)
+# Whole numbers last: of a million units a contract, two places more are too long for a float64.
+_PLACES: Final = (2, 5, 8, 0)
 _ROUNDING: Final = 1e-15
 _WHOLE_BELOW: Final = 1e14
 

@@ -53,6 +53,15 @@ def test_the_products_of_spot_are_read(shared_data: Path):
         assert one.min_notional == 1.0
 
 
+def test_a_pair_of_one_book_names_the_product_its_live_data_comes_under(shared_data: Path):
+    page = listing.parse_products(fixture(shared_data, "http_products"))
+
+    assert {one.symbol: one.aliases for one in page.instruments} == {
+        "BTC-USD": (),
+        "BTC-USDC": ("BTC-USD",),
+    }
+
+
 def test_the_recorded_futures_are_one_perpetual_and_one_dated_contract(shared_data: Path):
     body = fixture(shared_data, "http_products_future")
     page = listing.parse_products(body)
