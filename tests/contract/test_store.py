@@ -1,25 +1,31 @@
 """What every store engine promises, checked on all of them."""
 
 import itertools
+import json
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from zvt_crypto.core.bar import Values
 from zvt_crypto.core.digest import EMPTY_DIGEST, digest_table
 from zvt_crypto.core.errors import DataError
 from zvt_crypto.core.instrument import Instrument, Market
 from zvt_crypto.core.interval import Interval
 from zvt_crypto.core.ledger import Source, Verdict
 from zvt_crypto.core.ranges import Range
-from zvt_crypto.core.schema import SCHEMAS, TIMESTAMP
+from zvt_crypto.core.reconcile import Agreement, Reconciled
+from zvt_crypto.core.schema import RECONCILIATIONS, SCHEMAS, TIMESTAMP
 from zvt_crypto.core.series import Kind, Series, candle_series
+from zvt_crypto.core.timestamp import to_us
 from zvt_crypto.ports.connector import Rejected
 from zvt_crypto.ports.store import Batch, Finding, Store
 from zvt_crypto.store.lake import LakeStore
@@ -389,6 +395,7 @@ async def test_last_gives_the_newest_rows(store: Store, rows: int) -> None:
 _VALUES: dict[str, Sequence[object]] = {
     "side": ["buy", "sell", "unknown"],
     "trade_id": ["9", "10", "00-ä"],
+    "liquidation_id": ["buy-1.5-2.0-0", "sell-1.5-2.0-1", "ü"],
 }
 
 
@@ -444,6 +451,128 @@ async def test_trades_in_segments_are_told_apart_by_their_id(store: Store) -> No
     held = await store.read(TRADES, Range(T0 + 100, T0 + 101))
     assert held.column("price").to_pylist() == [300.0, 7.0, 302.0, 8.0]
     await assert_sound(store, TRADES)
+
+
+QUOTES = Series("binance", "BTC-USDT-PERP", Kind.QUOTES)
+
+
+def quotes(rows: Sequence[tuple[int, int, float]]) -> pa.Table:
+    return pa.table(
+        {
+            "timestamp": pa.array([r[0] for r in rows], pa.int64()).cast(TIMESTAMP),
+            "bid_price": [r[2] for r in rows],
+            "bid_size": [0.25 for _ in rows],
+            "ask_price": [r[2] + 1 for r in rows],
+            "ask_size": [None for _ in rows],
+            "sequence": [r[1] for r in rows],
+        },
+        schema=SCHEMAS[Kind.QUOTES],
+    )
+
+
+@pytest.mark.parametrize("count", [9, 9_000])
+async def test_quotes_of_one_moment_are_told_apart_by_their_sequence(
+    store: Store, count: int
+) -> None:
+    # given several quotes a moment, as an exchange sends them within a millisecond
+    rows = [(T0 + n // 3, n + 98, float(n)) for n in range(count)]
+    end = T0 + count
+    await store.commit([batch(QUOTES, quotes(rows), (T0, end, Verdict.OBSERVED))])
+    assert (await store.read(QUOTES, ALL)).equals(quotes(rows))
+    info = (await store.latest([QUOTES]))[0]
+    assert info.column("sequence").to_pylist() == [count + 97]
+
+    # when one is told again, one differently, and one is new
+    news = [(T0, 98, 0.0), (T0, 100, 7.0), (T0 + 1, 5, 8.0)]
+    (done,) = await store.commit([batch(QUOTES, quotes(news))])
+
+    # then the new one is in its place by number, and the old value is kept
+    assert (done.inserted, done.corrected, done.unchanged) == (1, 1, 1)
+    held = await store.read(QUOTES, Range(T0, T0 + 2))
+    assert held.column("sequence").to_pylist() == [98, 99, 100, 5, 101, 102, 103]
+    assert held.column("bid_price").to_pylist() == [0.0, 1.0, 7.0, 8.0, 3.0, 4.0, 5.0]
+    (correction,) = (await store.corrections(QUOTES)).to_pylist()
+    assert correction["key"] == "100"
+    before = to_us(correction["corrected"]) - 1
+    was = await store.read(QUOTES, Range(T0, T0 + 1), as_of=before)
+    assert was.equals(quotes(rows[:3]))
+    await assert_sound(store, QUOTES)
+
+
+VALUES = Values(1.0, 2.0, 0.5, 1.5, 3.25, 4.5, 7, 1.25)
+OTHERS = Values(1.0, 2.0, 0.5, 1.5, 3.5)
+
+
+def verdict(at: int, kind: Agreement = Agreement.MATCH, **rest: Any) -> Reconciled:
+    sides: dict[str, Any] = {"built": VALUES, "venue": VALUES}
+    return Reconciled(BTC, T0 + at * M1, kind, **(sides | rest))
+
+
+def compared(
+    *verdicts: Reconciled, table: pa.Table | None = None, source: Source = Source.LIVE
+) -> Batch:
+    empty = SCHEMAS[Kind.CANDLES].empty_table()
+    return Batch(series=BTC, table=table or empty, source=source, reconciled=verdicts)
+
+
+async def told(store: Store, asked: Range | None = None) -> list[tuple[int, str]]:
+    rows = (await store.reconciliations(BTC, asked)).to_pylist()
+    return [((to_us(row["timestamp"]) - T0) // M1, row["verdict"]) for row in rows]
+
+
+async def test_verdicts_are_kept_with_what_they_speak_of(store: Store) -> None:
+    differs = verdict(
+        2, Agreement.DIFFERS, differs=("high", "volume"), venue=OTHERS, source=Source.REST
+    )
+    unbuilt = verdict(4, Agreement.UNBUILT, built=None)
+    await store.commit([compared(verdict(0), verdict(1), differs, unbuilt, table=candles(T0, 5))])
+
+    found = await store.reconciliations(BTC)
+    assert found.schema == RECONCILIATIONS
+    rows = [{k: v for k, v in row.items() if k != "written"} for row in found.to_pylist()]
+    named = {"exchange": "binance", "symbol": "BTC-USDT", "interval": "1m"}
+    nothing = {"differs": None, "built": None, "venue": None, "source": "live"}
+    full = json.loads(msgspec.json.encode(VALUES))
+    assert [{**row, "timestamp": to_us(row["timestamp"])} for row in rows[:2]] == [
+        {**named, **nothing, "timestamp": T0 + n * M1, "verdict": "match"} for n in range(2)
+    ]
+    assert rows[2]["differs"] == "high,volume"
+    assert json.loads(rows[2]["built"]) == full
+    assert json.loads(rows[2]["venue"])["volume"] == 3.5
+    assert json.loads(rows[2]["venue"])["quote_volume"] is None
+    assert rows[2]["source"] == "rest"
+    assert (rows[3]["verdict"], rows[3]["built"]) == ("unbuilt", None)
+    assert (await store.read(BTC, ALL)).num_rows == 5
+    assert await told(store, Range(T0 + M1, T0 + 4 * M1)) == [(1, "match"), (2, "differs")]
+    assert (await store.reconciliations(TRADES)).num_rows == 0
+    assert (await store.reconciliations()).num_rows == 4
+
+
+async def test_the_latest_verdict_on_a_bar_wins(store: Store) -> None:
+    unconfirmed = [verdict(n, Agreement.UNCONFIRMED, venue=None) for n in range(6)]
+    await store.commit([compared(*unconfirmed)])
+    await store.commit([compared(*(verdict(n) for n in range(5)))])
+    await store.commit([compared(verdict(2, Agreement.PARTIAL), verdict(2, Agreement.DIFFERS))])
+
+    wanted = ["match", "match", "differs", "match", "match", "unconfirmed"]
+    assert await told(store) == list(enumerate(wanted))
+    assert await told(store, Range(T0 + 3 * M1 - 5, T0 + 4 * M1 + 1)) == [
+        (3, "match"),
+        (4, "match"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        Reconciled(BTC, T0 + 1, Agreement.MATCH),
+        Reconciled(candle_series("binance", "BTC-USDT", Interval.M5), T0, Agreement.MATCH),
+    ],
+)
+async def test_a_verdict_on_no_bar_of_the_series_is_refused(store: Store, one: Reconciled) -> None:
+    with pytest.raises(DataError):
+        await store.commit([compared(one, table=candles(T0, 3))])
+    assert (await store.read(BTC, ALL)).num_rows == 0
 
 
 @pytest.mark.parametrize("symbol", ["币安人生-USDT", "X$(1).A-B_C", "a+b-USD", "1000SATS-USDT"])

@@ -7,7 +7,8 @@ So data and ledger cannot disagree, readers never wait, several processes may wr
 leaves at most a file that nobody names, which is swept.
 
 - `catalog` opens the SQLite file and runs its transactions
-- `hot` and `arrival` keep the newest rows in it, as the bytes of `chunk`; `coverage` the ledger
+- `hot` and `arrival` keep the newest rows in it, as the bytes of `chunk`; `coverage` the ledger,
+  `agreement` the verdicts on candles
 - `intake` puts a commit in order, `writer` drives it, `state` remembers what it needs to know,
   `apply` is what its transaction does, `merge` builds segments, `combine` the tables in them
 - `segment` writes and reads Parquet, `storage` is the folder or bucket below it

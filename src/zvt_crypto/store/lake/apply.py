@@ -1,4 +1,4 @@
-"""What happens inside the writing transaction of a commit: rows, counts, ledger, quarantine."""
+"""What happens inside the writing transaction of a commit: rows, counts, ledger and the rest."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from zvt_crypto.core.ledger import ABSENT, Coverage, Verdict, join_ascending
 from zvt_crypto.core.ranges import Range, union
 from zvt_crypto.core.rows import match
 from zvt_crypto.core.series import Kind, Series
-from zvt_crypto.store.lake import arrival, coverage, hot
+from zvt_crypto.store.lake import agreement, arrival, coverage, hot
 from zvt_crypto.store.lake.catalog import Transaction
 from zvt_crypto.store.lake.chunk import KNOWN, Chunk, pack
 from zvt_crypto.store.lake.combine import corrections_of, record_corrections
@@ -91,6 +91,7 @@ class Applier:
         self._count(works)
         self._write_ledger(works)
         self._write_quarantine(works)
+        self._write_verdicts(works)
 
     def _apply_parts(self, work: Work, parts: Sequence[Part]) -> None:
         work.parts = parts
@@ -235,6 +236,14 @@ class Applier:
                 for mark in [_mark(series_id, one.timestamp_us, one.reason, one.raw)]
             ],
         )
+
+    def _write_verdicts(self, works: Sequence[Work]) -> None:
+        now = self._transaction.now_us
+        for work in works:
+            reconciled = [one for batch in work.share.batches for one in batch.reconciled]
+            interval = work.share.series.interval
+            if reconciled and interval is not None:
+                agreement.put(self._connection, work.state.id, interval, reconciled, now)
 
 
 def _extend(work: Work, now_us: int) -> list[Coverage] | None:

@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Final
 
 from zvt_crypto.core.errors import BadStore, StoreBusy, StoreCorrupt, StoreFull
-from zvt_crypto.core.series import Series
+from zvt_crypto.core.schema import LATECOMERS
+from zvt_crypto.core.series import Kind, Series
+from zvt_crypto.store.lake.agreement import AGREEMENT_TABLE
 from zvt_crypto.store.lake.arrival import ARRIVAL_TABLE
+from zvt_crypto.store.lake.chunk import widened
 from zvt_crypto.store.lake.hot import HOT_INDEX, HOT_TABLE
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 NAME: Final = "catalog.sqlite"
 
 # "ZVTC": tells our file from any other SQLite database.
@@ -99,6 +102,7 @@ _TABLES: Final = (
     HOT_TABLE,
     HOT_INDEX,
     ARRIVAL_TABLE,
+    AGREEMENT_TABLE,
 )
 
 
@@ -342,6 +346,12 @@ def ensure_schema(path: Path, *, create: bool, read_only: bool) -> None:
             f"{path} is not the catalog of a zvt-crypto store",
             remedy="Choose another folder for the store",
         )
+    if version < FORMAT:
+        raise BadStore(
+            f"the store at {path.parent} has format {version}, older than {FORMAT}, "
+            "and was opened for reading only",
+            remedy="Open it once for writing: that brings it up to date, in a moment",
+        )
     if version > FORMAT:
         raise BadStore(
             f"the store at {path.parent} has format {version}, newer than {FORMAT}",
@@ -380,10 +390,13 @@ def _identity(connection: sqlite3.Connection) -> tuple[int, int]:
 
 
 def _made(connection: sqlite3.Connection, *, read_only: bool) -> tuple[int, int]:
-    """Return whose file it is and of which format; a blank one becomes ours."""
+    """Return whose file it is and of which format; a blank one becomes ours, an old one new."""
     found = _identity(connection)
     if found == (0, 0) and not read_only and _is_blank(connection):
         _create(connection)
+        return _identity(connection)
+    if found[0] == _APPLICATION_ID and found[1] < FORMAT and not read_only:
+        _upgrade(connection)
         return _identity(connection)
     return found
 
@@ -403,6 +416,37 @@ def _create(connection: sqlite3.Connection) -> None:
         connection.execute(f"PRAGMA application_id={_APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version={FORMAT}")
     connection.execute("COMMIT")
+
+
+def _upgrade(connection: sqlite3.Connection) -> None:
+    """Bring a catalog of an earlier format up to date, all or nothing."""
+    connection.execute("BEGIN IMMEDIATE")
+    # Another process may have been faster.
+    if _identity(connection)[1] == 1:
+        connection.execute(AGREEMENT_TABLE)
+        for kind in LATECOMERS:
+            _widen(connection, kind)
+        connection.execute("PRAGMA user_version=2")
+    connection.execute("COMMIT")
+
+
+def _widen(connection: sqlite3.Connection, kind: Kind) -> None:
+    """Give the hot rows of a kind its latest columns."""
+    arrived = connection.execute(
+        "SELECT id, fixed FROM arrival WHERE kind = ?", (kind.value,)
+    ).fetchall()
+    for key, fixed in arrived:
+        connection.execute("UPDATE arrival SET fixed = ? WHERE id = ?", (widened(kind, fixed), key))
+    chunks = connection.execute(
+        "SELECT h.fixed, h.series_id, h.first_us, h.known_us FROM hot h "
+        "JOIN series s ON s.id = h.series_id WHERE s.kind = ?",
+        (kind.value,),
+    ).fetchall()
+    for fixed, *key in chunks:
+        connection.execute(
+            "UPDATE hot SET fixed = ? WHERE series_id = ? AND first_us = ? AND known_us = ?",
+            (widened(kind, fixed), *key),
+        )
 
 
 def _is_busy(error: sqlite3.OperationalError) -> bool:

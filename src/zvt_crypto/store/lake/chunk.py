@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from zvt_crypto.core.column import as_array
 from zvt_crypto.core.rows import Int64s, arrange, pc, times
-from zvt_crypto.core.schema import SCHEMAS
+from zvt_crypto.core.schema import LATECOMERS, SCHEMAS
 from zvt_crypto.core.series import Kind
 
 KNOWN: Final = pa.field("known_us", pa.int64())
@@ -40,6 +40,13 @@ _NO_ROWS: Final = {
 _TEXTS: Final = {
     kind: [field.name for field in schema if pa.types.is_string(field.type)]
     for kind, schema in SCHEMAS.items()
+}
+
+
+# As rows were laid out before their kind had its latest columns.
+_FORMER: Final = {
+    kind: _layout(pa.schema([field for field in SCHEMAS[kind] if field.name not in names]))
+    for kind, names in LATECOMERS.items()
 }
 
 
@@ -69,6 +76,15 @@ class Packed(msgspec.Struct, frozen=True):
 def row_bytes(kind: Kind) -> tuple[int, int]:
     """Return what one row takes in the fixed block and in the lengths."""
     return _LAYOUTS[kind].itemsize, 4 * len(_TEXTS[kind])
+
+
+def widened(kind: Kind, former: bytes) -> bytes:
+    """Return the fixed block of rows packed before their kind had its latest columns."""
+    old = np.frombuffer(former, dtype=_FORMER[kind])
+    new = np.zeros(len(old), dtype=_LAYOUTS[kind])
+    for name in old.dtype.names or ():
+        new[name] = old[name]
+    return new.tobytes()
 
 
 def pack(kind: Kind, table: pa.Table, known_us: int | None = None) -> Packed:

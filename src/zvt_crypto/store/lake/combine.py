@@ -48,6 +48,7 @@ def corrections_of(kind: Kind, old: pa.Table, new: pa.Table) -> list[Correction]
     keys = new.column(second[0]).to_pylist() if second else [None] * new.num_rows
     before = payloads(kind, old.drop_columns([KNOWN.name]))
     known = old.column(KNOWN.name).to_pylist()
+    keys = [None if key is None else str(key) for key in keys]
     rows = zip(times(new).tolist(), keys, before, payloads(kind, new), known, strict=True)
     return [Correction(*row) for row in rows]
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 from zvt_crypto.core.digest import Digest
 from zvt_crypto.core.ledger import Coverage, disjoint
 from zvt_crypto.core.ranges import Range
+from zvt_crypto.core.reconcile import check
 from zvt_crypto.core.rows import Int64s, arrange, conform, times
 from zvt_crypto.core.series import Kind, Series
 from zvt_crypto.ports.store import Batch
@@ -83,10 +84,11 @@ def sort_in(batches: Sequence[Batch]) -> list[Share]:
     """Return one share per series.
 
     Raises:
-        DataError: a table is not of its kind's schema.
+        DataError: a table is not of its kind's schema, or a verdict on no bar of its series.
     """
     groups: dict[Series, list[int]] = {}
     for at, batch in enumerate(batches):
+        check(batch.series, batch.reconciled)
         groups.setdefault(batch.series, []).append(at)
     kinds: dict[Kind, list[Series]] = {}
     for series in groups:

@@ -194,6 +194,12 @@ class LakeStore:
         """Return replaced rows in the order they were replaced."""
         return await self._run(self._reader.corrections, series)
 
+    async def reconciliations(
+        self, series: Series | None = None, asked: Range | None = None
+    ) -> pa.Table:
+        """Return the latest verdict on each bar; see `Store.reconciliations`."""
+        return await self._run(self._reader.reconciliations, series, asked)
+
     async def verify(self, series: Sequence[Series] | None = None) -> Verified:
         """Recompute rows and digests from the files and compare with the ledger."""
         return await self._run(verify, self._catalog, self._files, series)

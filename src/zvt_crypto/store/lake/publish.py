@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from zvt_crypto.core.digest import EMPTY_DIGEST
 from zvt_crypto.core.errors import MissingExtra, UsageError
-from zvt_crypto.core.schema import SCHEMAS
+from zvt_crypto.core.schema import LATECOMERS, SCHEMAS
 from zvt_crypto.core.series import Kind, Series
 from zvt_crypto.ports.store import Published, TableFormat
 from zvt_crypto.store.lake.catalog import Catalog
@@ -95,7 +95,10 @@ def _partitions(kind: Kind) -> list[str]:
 
 def _schema(kind: Kind, *extra: pa.Field) -> pa.Schema:
     partitions = [pa.field(name, pa.string()) for name in _partitions(kind)]
-    return pa.schema([*partitions, *SCHEMAS[kind], *extra])
+    # Files written before a column was there lack it.
+    late = LATECOMERS.get(kind, ())
+    columns = [f.with_nullable(True) if f.name in late else f for f in SCHEMAS[kind]]  # noqa: FBT003
+    return pa.schema([*partitions, *columns, *extra])
 
 
 def _delta(storage: Storage, kind: Kind, members: Sequence[_Member]) -> Published:

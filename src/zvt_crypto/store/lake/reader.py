@@ -17,10 +17,10 @@ from zvt_crypto.core.interval import Interval
 from zvt_crypto.core.ledger import Coverage, clip
 from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.rows import arrange, pc, restored, times
-from zvt_crypto.core.schema import CORRECTIONS, QUARANTINE, SCHEMAS
+from zvt_crypto.core.schema import CORRECTIONS, QUARANTINE, RECONCILIATIONS, SCHEMAS
 from zvt_crypto.core.series import Kind, Series
 from zvt_crypto.ports.store import SeriesInfo
-from zvt_crypto.store.lake import coverage, hot
+from zvt_crypto.store.lake import agreement, coverage, hot
 from zvt_crypto.store.lake.catalog import Catalog, find_series, series_key
 from zvt_crypto.store.lake.chunk import KNOWN, unpack_many
 from zvt_crypto.store.lake.combine import sorted_together
@@ -134,6 +134,23 @@ class Reader:
             series,
             CORRECTIONS,
         )
+
+    def reconciliations(self, series: Series | None, asked: Range | None) -> pa.Table:
+        """Return the latest verdict on each bar, by series and time."""
+        with self._catalog.snapshot() as connection:
+            numbered = connection.execute(
+                "SELECT id, exchange, symbol, kind, interval FROM series "
+                "WHERE kind = ? ORDER BY exchange, symbol, interval",
+                (Kind.CANDLES.value,),
+            ).fetchall()
+            rows = [
+                (one.exchange, one.symbol, one.interval.value, *row)
+                for number, *names in numbered
+                for one in [to_series(names)]
+                if series in (None, one) and one.interval is not None
+                for row in agreement.rows(connection, number, one.interval, asked)
+            ]
+        return table_of(rows, RECONCILIATIONS)
 
     def _listed(self, query: str, table: str, series: Series | None, schema: pa.Schema) -> pa.Table:
         with self._catalog.snapshot() as connection:

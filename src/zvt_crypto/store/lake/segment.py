@@ -3,6 +3,7 @@
 import datetime as dt
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -14,7 +15,7 @@ from zvt_crypto.core.digest import Digest
 from zvt_crypto.core.interval import US_PER_DAY
 from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.rows import times
-from zvt_crypto.core.schema import SCHEMAS
+from zvt_crypto.core.schema import LATECOMERS, SCHEMAS
 from zvt_crypto.core.series import Kind, Series
 from zvt_crypto.core.timestamp import from_us, to_us
 from zvt_crypto.store.lake.chunk import KNOWN
@@ -110,7 +111,7 @@ class SegmentFiles:
         with self.storage.source(segment.path) as source:
             file = pq.ParquetFile(source)
             groups = _groups(file, segment, asked)
-            table = file.read_row_groups(groups, columns)
+            table = _completed(kind, file.read_row_groups(groups, columns), columns)
         if with_known:
             table = _known(table, segment)
         if asked is None or segment.inside(asked):
@@ -154,6 +155,15 @@ def _known(table: pa.Table, segment: Segment) -> pa.Table:
     else:
         filled = column.fill_null(segment.known_us)
     return table.set_column(at, KNOWN, filled)
+
+
+def _completed(kind: Kind, table: pa.Table, columns: Sequence[str]) -> pa.Table:
+    """Add the columns that the kind did not have when the segment was written."""
+    for name in LATECOMERS.get(kind, ()):
+        if name not in table.column_names:
+            zeros = pa.array(np.zeros(table.num_rows, dtype=np.int64))
+            table = table.append_column(SCHEMAS[kind].field(name), zeros)
+    return table if table.column_names == columns else table.select(columns)
 
 
 def _groups(file: pq.ParquetFile, segment: Segment, asked: Range | None) -> list[int]:

@@ -170,7 +170,9 @@ class Writer:
         wanted = [
             share
             for share in shares
-            if share.rows or share.has_findings or any(b.rejected for b in share.batches)
+            if share.rows
+            or share.has_findings
+            or any(batch.rejected or batch.reconciled for batch in share.batches)
         ]
         states = self._states.read(transaction, [share.series for share in wanted])
         return [Work(share, state) for share, state in zip(wanted, states, strict=True)]

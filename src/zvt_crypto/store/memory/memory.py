@@ -11,13 +11,14 @@ from zvt_crypto.core.digest import Digest, row_hashes
 from zvt_crypto.core.instrument import Instrument
 from zvt_crypto.core.ledger import Coverage, clip, disjoint, revise, taken_back
 from zvt_crypto.core.ranges import Range
+from zvt_crypto.core.reconcile import Agreement, Reconciled, check, json_of
 from zvt_crypto.core.rows import arrange, conform, payloads, restored, times
-from zvt_crypto.core.schema import CORRECTIONS, KEYS, QUARANTINE
+from zvt_crypto.core.schema import CORRECTIONS, KEYS, QUARANTINE, RECONCILIATIONS
 from zvt_crypto.core.series import Series
 from zvt_crypto.ports.connector import Rejected
 from zvt_crypto.ports.store import Batch, Committed, Fault, SeriesInfo, Verified
 
-Key = tuple[int, str | None]
+Key = tuple[int, str | int | None]
 
 _ALWAYS = Range(-(1 << 62), 1 << 62)
 
@@ -44,6 +45,7 @@ class _Held(msgspec.Struct):
     ledger: list[Coverage]
     corrections: list[_Correction]
     rejected: dict[Rejected, int]
+    reconciled: dict[int, tuple[Reconciled, int]]
 
     def keys(self, asked: Range) -> list[Key]:
         return sorted(key for key in self.rows if asked.holds(key[0]))
@@ -86,6 +88,8 @@ class MemoryStore:
             series: _arranged(series, [batches[index].table for index in indices])
             for series, indices in groups.items()
         }
+        for batch in batches:
+            check(batch.series, batch.reconciled)
         now = self._tick()
         done = [Committed(0, 0, 0) for _ in batches]
         for series, indices in groups.items():
@@ -96,7 +100,7 @@ class MemoryStore:
     def _commit(
         self, series: Series, table: pa.Table, group: Sequence[Batch], now: int
     ) -> Committed:
-        held = self._held.setdefault(series, _Held(series, {}, [], [], {}))
+        held = self._held.setdefault(series, _Held(series, {}, [], [], {}, {}))
         inserted, corrected, unchanged = 0, 0, 0
         changed: list[int] = []
         for key, row in _rows(series, table, now):
@@ -129,6 +133,8 @@ class MemoryStore:
         for batch in group:
             for one in batch.rejected:
                 held.rejected.setdefault(one, now)
+            for one in batch.reconciled:
+                held.reconciled[one.timestamp] = (one, now)
         return Committed(inserted, corrected, unchanged)
 
     async def read(
@@ -223,11 +229,30 @@ class MemoryStore:
     async def corrections(self, series: Series | None = None) -> pa.Table:
         """Return replaced rows in the order they were replaced."""
         rows = [
-            (*_names(held.series), *one.key, one.old.payload, one.new.payload, one.new.known_us)
+            (
+                *_names(held.series),
+                one.key[0],
+                None if one.key[1] is None else str(one.key[1]),
+                one.old.payload,
+                one.new.payload,
+                one.new.known_us,
+            )
             for held in self._chosen(series)
             for one in held.corrections
         ]
         return _table(sorted(rows, key=lambda row: row[-1]), CORRECTIONS)
+
+    async def reconciliations(
+        self, series: Series | None = None, asked: Range | None = None
+    ) -> pa.Table:
+        """Return the latest verdict on each bar, by series and time."""
+        rows = [
+            _verdict_row(*held.reconciled[at])
+            for held in sorted(self._chosen(series), key=lambda held: _order(held.series))
+            for at in sorted(held.reconciled)
+            if asked is None or asked.holds(at)
+        ]
+        return _table(rows, RECONCILIATIONS)
 
     async def verify(self, series: Sequence[Series] | None = None) -> Verified:
         """Measure every observed range again and compare."""
@@ -277,7 +302,7 @@ def _arranged(series: Series, tables: Sequence[pa.Table]) -> pa.Table:
 
 def _rows(series: Series, table: pa.Table, now: int) -> Iterator[tuple[Key, _Row]]:
     second = KEYS[series.kind][1:]
-    tails: list[str | None] = (
+    tails: list[str | int | None] = (
         table.column(second[0]).to_pylist() if second else [None] * table.num_rows
     )
     keys = zip(times(table).tolist(), tails, strict=True)
@@ -288,6 +313,15 @@ def _rows(series: Series, table: pa.Table, now: int) -> Iterator[tuple[Key, _Row
 
 def _names(series: Series) -> tuple[str, str, str, str | None]:
     return series.exchange, series.symbol, series.kind, series.interval
+
+
+def _verdict_row(one: Reconciled, written: int) -> tuple[object, ...]:
+    exchange, symbol, _, interval = _names(one.series)
+    named = (exchange, symbol, interval, one.timestamp, one.verdict.value)
+    if one.verdict is Agreement.MATCH:
+        return (*named, None, None, None, one.source.value, written)
+    sides = (json_of(one.built), json_of(one.venue))
+    return (*named, ",".join(one.differs) or None, *sides, one.source.value, written)
 
 
 def _order(series: Series) -> tuple[str, str, str, str]:
