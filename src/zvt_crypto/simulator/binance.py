@@ -329,11 +329,11 @@ class BinanceVenue(Venue):
             if not spot and limit not in _BOOK_DEPTHS:
                 raise refuse(-4021, f"Depth limit {limit} is not valid.")
             now = request.now_us
-            value: dict[str, Any] = {"lastUpdateId": binance_info.update_id(now)}
+            book = self.book_at(instrument, now)
+            value: dict[str, Any] = {"lastUpdateId": book.sequence}
             if not spot:
                 value |= {"E": now // MS, "T": now // MS - 3}
-            for name, levels in zip(("bids", "asks"), self.book(instrument, now, limit),
-                                    strict=True):  # fmt: skip
+            for name, levels in zip(("bids", "asks"), book.top(limit), strict=True):
                 value[name] = [
                     [binance_info.price(instrument, p), binance_info.size(instrument, s)]
                     for p, s in levels

@@ -48,11 +48,6 @@ WAF_PAGE: Final = (
 )
 
 
-def update_id(now_us: int) -> int:
-    """Return the book's update id: it grows by ten a second, as the book changes."""
-    return now_us // 100_000
-
-
 def symbols_of(text: str) -> list[str]:
     """Read the JSON array of the `symbols` parameter."""
     return msgspec.json.decode(text.encode(), type=list[str]) if text.startswith("[") else []
@@ -140,7 +135,8 @@ def _price_ticker(venue: "BinanceVenue", instrument: Instrument, now_us: int) ->
 
 
 def _book_ticker(venue: "BinanceVenue", instrument: Instrument, now_us: int) -> dict[str, Any]:
-    (bid, *_), (ask, *_) = venue.book(instrument, now_us, 1)
+    book = venue.book_at(instrument, now_us)
+    (bid, *_), (ask, *_) = book.top(1)
     ticker: dict[str, Any] = {
         "symbol": instrument.native,
         "bidPrice": price(instrument, bid[0]),
@@ -150,7 +146,7 @@ def _book_ticker(venue: "BinanceVenue", instrument: Instrument, now_us: int) -> 
     }
     if instrument.kind is Kind.SPOT:
         return ticker
-    return ticker | {"time": now_us // MS, "lastUpdateId": update_id(now_us)}
+    return ticker | {"time": now_us // MS, "lastUpdateId": book.sequence}
 
 
 def _day_ticker(venue: "BinanceVenue", instrument: Instrument, now_us: int) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from zvt_crypto.core.interval import US_PER_DAY
 from zvt_crypto.simulator import bar as bars
 from zvt_crypto.simulator import bybit_info, bybit_pages, bybit_replies, bybit_rows
 from zvt_crypto.simulator.bar import Bar
+from zvt_crypto.simulator.book import STEP_US
 from zvt_crypto.simulator.bybit_archive import ROOTS, Archive
 from zvt_crypto.simulator.bybit_limits import IpGovernor
 from zvt_crypto.simulator.bybit_replies import ok, refuse, rows
@@ -53,12 +54,16 @@ _SMALL_CONTRACTS: Final = 520  # more than one page of 500, as on the real venue
 _SMALL_TRADES: Final = 100
 _MOST_LEVELS: Final = 1_000
 _LATEST_MS: Final = 2**52
+_QUIET_US: Final = 10_000_000
+DEEPEST_US: Final = 200_000
+"""How often a book of 1000 levels is sent; over REST it is as old."""
 
 
 class BybitVenue(Venue):
     """Bybit spot, linear and inverse perpetuals."""
 
     name = "bybit"
+    book_levels = 1_000
     hosts = frozenset(
         (
             "api.bybit.com", "api.bytick.com", "api-testnet.bybit.com", "api-demo.bybit.com",
@@ -132,7 +137,9 @@ class BybitVenue(Venue):
     def encode_trades(self, instrument: Instrument, trades: Trades, style: str) -> Encoded:
         """Write rows of `recent-trade`, newest first."""
         del style
-        return bybit_rows.encode_trades(instrument, trades, self.world.config.seed)
+        return bybit_rows.encode_trades(
+            instrument, trades, self.world.config.seed, self.book_step_us(instrument)
+        )
 
     def encode_funding(self, instrument: Instrument, funding: Funding) -> Encoded:
         """Write settled rates, newest first."""
@@ -147,6 +154,23 @@ class BybitVenue(Venue):
                 for time_us, rate in reversed(list(settled))
             ]
         )
+
+    def book_step_us(self, instrument: Instrument) -> int:
+        """Return how often a book changes: those of the small contracts rest for ten seconds."""
+        return _QUIET_US if instrument.extra.get(bybit_info.SMALL) else STEP_US
+
+    def update_id(self, instrument: Instrument, step: int, period_us: int) -> int:
+        """Return the `u` of a book, which counts the messages of a topic; 1 after a restart.
+
+        Args:
+            instrument: whose book.
+            step: of the book.
+            period_us: how often the topic is sent; 0 for every change. REST has the `u` of the
+                deepest topic.
+        """
+        width = max(1, period_us // self.book_step_us(instrument))
+        restarted = self.books.reset_step(instrument, step)
+        return step // width - (-(-restarted // width) - 1 if restarted else 0)
 
     # Limits and what is not an answer.
 
@@ -312,15 +336,17 @@ class BybitVenue(Venue):
         category = self._category(request, tuple(KINDS), default="")
         instrument = self._symbol(request, category)
         limit = self._limit(request, 1 if category == "spot" else 25, _MOST_LEVELS)
-        bids, asks = self.book(instrument, request.now_us, limit)
+        deepest_us = request.now_us // DEEPEST_US * DEEPEST_US
+        book = self.book_at(instrument, deepest_us)
+        bids, asks = book.top(limit)
         value = {
             "s": instrument.native,
             "b": bybit_info.levels(instrument, bids),
             "a": bybit_info.levels(instrument, asks),
             "ts": request.server_us // MS,
-            "u": bybit_pages.update_id(request.now_us),
-            "seq": bybit_pages.update_id(request.now_us) * 7,
-            "cts": request.now_us // MS - 2,
+            "u": self.update_id(instrument, book.step, DEEPEST_US),
+            "seq": book.sequence,
+            "cts": book.time_us // MS,
         }
         return ok(request, value)
 

@@ -1,4 +1,4 @@
-"""Bybit's cursors and update ids."""
+"""Bybit's cursors."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -33,8 +33,3 @@ def interest_times(
     times = list(range(last, first - 1, -width_us)[:limit])
     more = bool(times) and times[-1] - width_us >= first
     return times, quote(f"before={times[-1]}", safe="") if more else ""
-
-
-def update_id(now_us: int) -> int:
-    """Return the book's update id: it grows by ten a second, as the book changes."""
-    return now_us // 100_000

@@ -9,15 +9,15 @@ from typing import Final
 import numpy as np
 
 from zvt_crypto.simulator import noise
+from zvt_crypto.simulator.book import BOOK_SEQUENCES, SEQUENCES
 from zvt_crypto.simulator.candle import CandleColumns
 from zvt_crypto.simulator.encode import Column, Field, Ints, Number, Text, encode_rows
 from zvt_crypto.simulator.instrument import Instrument, Kind
-from zvt_crypto.simulator.market import GROUP, LEADERS, Trades
+from zvt_crypto.simulator.market import Trades
 from zvt_crypto.simulator.venue import Encoded, reverse_trades
 
 MS: Final = 1_000
 _SPOT_ID_BASE: Final = 2_290_000_000_000_000_000
-_SEQUENCE_BASE: Final = 7_000_000_000
 _RPI_EVERY: Final = 37  # one trade in so many is against a retail price improvement order
 _HEX: Final = np.array([list(b"%02x" % n) for n in range(256)], dtype=np.uint8)
 _UUID_PARTS: Final = ((0, 0, 8), (9, 8, 12), (14, 12, 16), (19, 16, 20), (24, 20, 32))
@@ -42,8 +42,8 @@ def encode_candles(instrument: Instrument, candles: CandleColumns) -> Encoded:
     return encode_rows([*fields, b'"],'], len(rows))
 
 
-def encode_trades(instrument: Instrument, trades: Trades, seed: int) -> Encoded:
-    """Write rows of `recent-trade`, newest first."""
+def encode_trades(instrument: Instrument, trades: Trades, seed: int, step_us: int) -> Encoded:
+    """Write rows of `recent-trade`, newest first; `step_us` is how often the book changes."""
     ids, rows = reverse_trades(trades)
     fields: list[Field] = [
         b'{"execId":"', trade_ids(instrument, ids, seed),
@@ -53,7 +53,7 @@ def encode_trades(instrument: Instrument, trades: Trades, seed: int) -> Encoded:
         b'","side":"', _sides(rows, b"Buy", b"Sell"),
         b'","time":"', Number(rows.time_us // MS),
         b'","isBlockTrade":false,"isRPITrade":', Text(np.where(is_rpi(ids), b"true", b"false")),
-        b',"seq":"', Number(_sequences(ids)), b'"},',
+        b',"seq":"', Number(sequences(rows.time_us, step_us)), b'"},',
     ]  # fmt: skip
     return encode_rows(fields, len(rows))
 
@@ -67,7 +67,7 @@ def encode_contract_archive(
         f",{instrument.native},".encode(), _sides(trades, b"Buy", b"Sell"),
         b",", Number(trades.size, instrument.size_decimals, trim=True),
         b",", Number(trades.price, instrument.price_decimals, trim=True),
-        b",", _tick_directions(trades.price), b",", trade_ids(instrument, trades.id, seed),
+        b",", tick_directions(trades.price), b",", trade_ids(instrument, trades.id, seed),
         b",", _gross(instrument, trades),
         b",", Number(trades.base, instrument.base_decimals, trim=True),
         b",", Number(trades.quote, instrument.quote_decimals, trim=True),
@@ -116,10 +116,14 @@ def _sides(trades: Trades, buy: bytes, sell: bytes) -> Text:
     return Text(np.where(trades.buy, buy, sell))
 
 
-def _sequences(ids: Ints) -> Ints:
-    """Return the cross sequence, which all trades of one order share."""
-    place = ids - 1
-    return _SEQUENCE_BASE + place // GROUP * GROUP + LEADERS[place % GROUP]
+def sequences(time_us: Ints, step_us: int) -> Ints:
+    """Return cross sequences, which all trades of one order share.
+
+    They are of one scale with the books': greater than that of the book before the trade, smaller
+    than that of the first book with it.
+    """
+    step, rest = np.divmod(time_us - 1, step_us)
+    return step * SEQUENCES + BOOK_SEQUENCES + rest * (SEQUENCES - BOOK_SEQUENCES) // step_us
 
 
 def _gross(instrument: Instrument, trades: Trades) -> Number:
@@ -131,7 +135,7 @@ def _gross(instrument: Instrument, trades: Trades) -> Number:
     return Number(values, decimals - _GROSS_DECIMALS, trim=True)
 
 
-def _tick_directions(prices: Ints) -> Text:
+def tick_directions(prices: Ints) -> Text:
     """Return how each price moved against the one before, and where it did not, the last move."""
     moves = np.sign(np.diff(prices, prepend=prices[:1] - 1))
     places = np.where(moves != 0, np.arange(len(moves)), 0)

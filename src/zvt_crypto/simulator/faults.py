@@ -57,6 +57,53 @@ The venue:
     rename           `symbol` answers to the native id `to` from now on
     no_four_hour     Coinbase knows no FOUR_HOUR candles
 
+Streams. For these `endpoint` (or `channel`, the same) is part of the path of a connection, or of
+`kind name` of a topic, as in `trades btcusdt@aggTrade`; kinds are trades, book, top, ticker,
+candles, mark, funding, interest, liquidations, status. What is hit or missed is counted in
+messages, on all connections alike unless said otherwise. `/_truth/injected` lists what they did.
+
+Messages of a topic:
+    ws_drop          is not sent
+    ws_duplicate     is sent `times` (default 2)
+    ws_reorder       is sent after the one that follows
+    ws_silent_symbol nothing of `symbol` is sent for for_s (default: while the fault is there)
+    ws_sequence_jump books only: `skip` (default 1) messages are not sent; or with `shift`, the
+                     message claims to follow a book that many numbers later
+    ws_corrupt       is cut in the middle
+    ws_giant         is padded to `bytes` (default 2,000,000), still JSON; with `snapshot` true it
+                     is the snapshots of new subscribers that are, and nothing else
+    ws_invalid_utf8  is a text frame that is not UTF-8
+    ws_deep          is `depth` (default 100,000) arrays in each other
+    ws_wrong_types   numbers are wrong; `what` picks one of nan, negative, null, text, empty
+    ws_future_time   times are ahead by offset_s (default 86,400)
+    ws_wrong_id      ids of trades are wrong by `shift` (default 1,000,000)
+    ws_crossed_book  books only: a bid above the best ask; the next message takes it back
+    ws_late_close    the closing candle comes delay_s late, or never (without delay_s)
+    ws_revised_candle closing values on the socket differ from the truth
+
+Connections; counted in messages delivered to each of them:
+    ws_disconnect    is cut without a close frame
+    ws_close         is closed with `code` (default 1001) and `reason`
+    ws_silent        nothing but answers is sent for for_s (default: ever after)
+    ws_half_open     nothing is sent and nothing is read ever after, but the connection stays
+    ws_slow          the message and all behind it are delayed by delay_s (default 1)
+
+Connections; each has its one chance:
+    ws_lifetime      is closed at the age of `s` (default 60), as after the venue's 24 hours
+    ws_shutdown_notice the venue announces that it will close, and closes `s` (default 10) later
+
+Handshakes and requests:
+    ws_refuse        the handshake is cut
+    ws_status        the handshake is answered with `status` (default 503); retry_after, body
+    ws_no_ack        a request is carried out, but not answered
+    ws_error_ack     a request is answered with an error and not carried out
+
+Books:
+    ws_no_snapshot   a new subscriber gets no snapshot, where the venue sends one
+    ws_late_snapshot the snapshot comes delay_s (default 2) after the changes began
+    ws_stale_snapshot a book over REST is older by lag_s (default 5)
+    ws_book_reset    sequence numbers fall by `by` (default 1,000,000), once for each symbol
+
 Archives:
     archive_404, archive_bad_checksum, archive_corrupt_zip
     archive_missing_rows   without `share` (default 0.1) of the rows
@@ -96,19 +143,49 @@ ARCHIVE_KINDS: Final = frozenset(
 STATE_KINDS: Final = frozenset(
     ("maintenance", "clock_skew", "delisting", "rename", "outage", "no_four_hour")
 )
+MESSAGE_KINDS: Final = frozenset(
+    (
+        "ws_drop", "ws_duplicate", "ws_reorder", "ws_silent_symbol", "ws_sequence_jump",
+        "ws_corrupt", "ws_giant", "ws_invalid_utf8", "ws_deep", "ws_wrong_types",
+        "ws_future_time", "ws_wrong_id", "ws_crossed_book", "ws_late_close", "ws_revised_candle",
+    )
+)  # fmt: skip
+DELIVERY_KINDS: Final = frozenset(
+    ("ws_disconnect", "ws_close", "ws_silent", "ws_half_open", "ws_slow")
+)
+LIFE_KINDS: Final = frozenset(("ws_lifetime", "ws_shutdown_notice"))
+HANDSHAKE_KINDS: Final = frozenset(("ws_refuse", "ws_status"))
+REQUEST_KINDS: Final = frozenset(("ws_no_ack", "ws_error_ack"))
+OPENING_KINDS: Final = frozenset(("ws_no_snapshot", "ws_late_snapshot"))
+STREAM_KINDS: Final = (
+    MESSAGE_KINDS | DELIVERY_KINDS | LIFE_KINDS | HANDSHAKE_KINDS | REQUEST_KINDS | OPENING_KINDS
+    | {"ws_stale_snapshot", "ws_book_reset"}
+)  # fmt: skip
 KINDS: Final = (
     ANSWER_KINDS | CONNECTION_KINDS | ROW_KINDS | CANDLE_KINDS | ARCHIVE_KINDS | STATE_KINDS
-    | {"missing_candles"}
+    | {"missing_candles"} | STREAM_KINDS
 )  # fmt: skip
 _SHARED: Final = {
     "exchange": str, "endpoint": str, "symbol": str, "probability": float, "every": int,
     "first": int, "count": int, "after_s": float, "until_s": float,
 }  # fmt: skip
 
+_NUMBERS: Final = frozenset(
+    (
+        "times", "for_s", "skip", "shift", "bytes", "depth", "offset_s", "delay_s", "code", "s",
+        "status", "lag_s", "by",
+    )
+)  # fmt: skip
+_SIGNED: Final = frozenset(("shift", "offset_s"))
+_MOST: Final = 10**9
+
 
 @dataclass(slots=True)
 class Fault:
-    """One fault and what it has done so far; see the module for the fields."""
+    """One fault and what it has done so far; see the module for the fields.
+
+    `marks` tells to whom it was done that gets it once: connections, symbols.
+    """
 
     id: int
     kind: str
@@ -126,6 +203,7 @@ class Fault:
     seen: int = 0
     fired: int = 0
     hidden_since_us: int | None = None
+    marks: dict[str, float] = field(default_factory=dict[str, float])
 
     def active(self, now_us: int) -> bool:
         """Return whether its time has come and is not over."""
@@ -186,6 +264,10 @@ class Faults:
         kind = fields.pop("kind", None)
         if kind not in KINDS:
             raise ValueError(f"unknown fault kind {kind!r}; known: {' '.join(sorted(KINDS))}")
+        if kind in STREAM_KINDS:
+            _check_numbers(fields)
+            if "channel" in fields:
+                fields["endpoint"] = fields.pop("channel")
         shared: dict[str, Any] = {}
         for name, wanted in _SHARED.items():
             if name in fields:
@@ -215,17 +297,41 @@ class Faults:
         self, kinds: Iterable[str], exchange: str, endpoint: str, instrument: Instrument | None
     ) -> list[Fault]:
         """Count a request and return the faults of `kinds` that hit it, in the order added."""
+        concerned = self.concerning(kinds, exchange, endpoint, instrument)
+        return [fault for fault in concerned if self.strikes(fault)]
+
+    def concerning(
+        self, kinds: Iterable[str], exchange: str, endpoint: str, instrument: Instrument | None
+    ) -> list[Fault]:
+        """Return the faults in force that may hit something, without counting it."""
         if not self._faults:
             return []
         now_us = self._clock.now_us()
-        hits: list[Fault] = []
+        return [
+            fault
+            for fault in self._faults.values()
+            if fault.kind in kinds
+            and fault.active(now_us)
+            and fault.concerns(exchange, endpoint, instrument)
+        ]
+
+    def strikes(self, fault: Fault) -> bool:
+        """Count something a fault may hit; return whether it does."""
+        used_up = fault.count is not None and fault.fired >= fault.count
+        if used_up or not self._strikes(fault):
+            return False
+        fault.fired += 1
+        return True
+
+    def forget(self, mark: str) -> None:
+        """Drop the marks of somebody who is gone."""
         for fault in self._faults.values():
-            if fault.kind not in kinds or not fault.active(now_us):
-                continue
-            if fault.concerns(exchange, endpoint, instrument) and self._strikes(fault):
-                fault.fired += 1
-                hits.append(fault)
-        return hits
+            fault.marks.pop(mark, None)
+
+    def staleness_us(self, exchange: str, instrument: Instrument) -> int:
+        """Return how old a book over REST is, under a `ws_stale_snapshot` fault."""
+        hits = self.fire(("ws_stale_snapshot",), exchange, "book", instrument)
+        return round(max((f.number("lag_s", 5.0) for f in hits), default=0.0) * US_PER_S)
 
     def state(self, kind: str, exchange: str) -> Fault | None:
         """Return the fault of `kind` a venue is in, if any."""
@@ -286,6 +392,14 @@ def chosen(fault: Fault, times_us: Ints, seed: int, *, default_share: float) -> 
     share = fault.number("share", default_share)
     key = noise.make_key(seed, "rows", fault.id)
     return np.asarray(noise.uniform(key, times_us) < share)
+
+
+def _check_numbers(fields: Mapping[str, Any]) -> None:
+    """Refuse a stream fault with a number that is none, before a message is to be made of it."""
+    for name in _NUMBERS & fields.keys():
+        value = _read(name, fields[name], float)
+        if not 0 <= value <= _MOST and name not in _SIGNED:
+            raise ValueError(f"fault field {name!r} is from 0 to {_MOST:,}, not {value!r}")
 
 
 def _read(name: str, value: object, wanted: type) -> Any:

@@ -41,7 +41,7 @@ _BASIS: Final = 2e-4
 _TYPICAL_NOTIONAL: Final = 400.0
 _TAIL: Final = 0.7  # exponent of the size distribution: most trades small, few a hundredfold
 _LEAST: Final = 0.99  # leaves the smallest trades a few steps of size
-_TRADE_DAYS: Final = 48  # days of trades kept, about 1 MB each
+_TRADES_KEPT: Final = 4_000_000  # trades kept, whole days of them, 41 bytes each
 _MINUTE_DAYS: Final = 400  # days of minute candles kept, about 140 kB each
 _DAY_ROWS: Final = 100_000
 _EVEN: Final = 0.5
@@ -113,12 +113,21 @@ class Market:
         seed: another seed is another market.
         outages: for a venue, ranges `[start_us, end_us)` in which it did not trade at all. Its
             trades of such a day move to the rest of the day; candles inside do not exist.
+        kept: trades to keep at least, when they are more than usual.
     """
 
-    def __init__(self, seed: int, outages: dict[str, list[tuple[int, int]]] | None = None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        outages: dict[str, list[tuple[int, int]]] | None = None,
+        *,
+        kept: int = 0,
+    ) -> None:
         self._seed = seed
         self._outages = outages or {}
-        self._trades: Cache[Trades] = Cache(_TRADE_DAYS)
+        self._trades: Cache[Trades] = Cache(
+            max(_TRADES_KEPT, kept), lambda trades: len(trades) + 100
+        )
         self._minutes: Cache[Candles] = Cache(_MINUTE_DAYS)
         self._days: Cache[Candles] = Cache(_DAY_ROWS)
 
@@ -135,7 +144,11 @@ class Market:
 
     def trades(self, instrument: Instrument, day: int) -> Trades:
         """Return all trades of a day, future ones included; none before listing."""
-        return self._trades.get((instrument, day), lambda: self._make_trades(instrument, day))
+        return self._trades.get((instrument, day), lambda: self.make_trades(instrument, day))
+
+    def keep_trades(self, instrument: Instrument, day: int, trades: Trades) -> None:
+        """Keep trades that were made elsewhere, if the day is not there yet."""
+        self._trades.get((instrument, day), lambda: trades)
 
     def minutes(self, instrument: Instrument, day: int) -> Candles:
         """Return the minute candles of a day; flat where nothing traded."""
@@ -190,14 +203,36 @@ class Market:
 
     def price_at(self, instrument: Instrument, now_us: int) -> int:
         """Return the price of the last trade at or before `now_us`, in the price's unit."""
-        day = now_us // US_PER_DAY
-        while day >= self.first_day(instrument):
+        found = self._last_trade(instrument, now_us)
+        if found is None:
+            return int(self._to_steps(instrument, np.array([instrument.price]))[0])
+        return int(found[0].price[found[1]])
+
+    def bid_at(self, instrument: Instrument, now_us: int) -> int:
+        """Return the best bid after the last trade at or before `now_us`, in the price's unit.
+
+        Takers sell at it and buy a step above.
+        """
+        found = self._last_trade(instrument, now_us)
+        if found is None:
+            return int(self._to_steps(instrument, np.array([instrument.price]))[0])
+        trades, place = found
+        step = unit_of(instrument.price_step)
+        return int(trades.price[place]) - (step if trades.buy[place] else 0)
+
+    def last_id(self, instrument: Instrument, now_us: int) -> int:
+        """Return the id of the last trade at or before `now_us`; 0 before the first."""
+        found = self._last_trade(instrument, now_us)
+        return found[0].first_id + found[1] if found else 0
+
+    def trades_between(self, instrument: Instrument, since_us: int, until_us: int) -> Trades:
+        """Return the trades after `since_us`, up to `until_us` included."""
+        parts: list[Trades] = []
+        for day in range(since_us // US_PER_DAY, until_us // US_PER_DAY + 1):
             trades = self.trades(instrument, day)
-            place = int(np.searchsorted(trades.time_us, now_us, side="right"))
-            if place:
-                return int(trades.price[place - 1])
-            day -= 1
-        return int(self._to_steps(instrument, np.array([instrument.price]))[0])
+            first, stop = np.searchsorted(trades.time_us, (since_us, until_us), side="right")
+            parts.append(trades.take(int(first), int(stop)))
+        return parts[0] if len(parts) == 1 else _join([p for p in parts if len(p)] or parts[:1])
 
     def funding(self, instrument: Instrument, first: int, stop: int) -> Funding:
         """Return settlements `first` to `stop`, counted from the first after listing."""
@@ -222,9 +257,21 @@ class Market:
         """Return the open interest in size units: smooth, of the order of half a day's volume."""
         key = noise.make_key(self._seed, "interest", instrument.exchange, instrument.symbol)
         wave = noise.value_noise(key, np.array([now_us]), 6 * US_PER_HOUR)[0]
-        return int(instrument.trades_per_day * self._typical_size(instrument) * (1.0 + 0.3 * wave))
+        return int(instrument.trades_per_day * self.typical_size(instrument) * (1.0 + 0.3 * wave))
 
-    def _make_trades(self, instrument: Instrument, day: int) -> Trades:
+    def _last_trade(self, instrument: Instrument, now_us: int) -> tuple[Trades, int] | None:
+        """Return the day and the place in it of the last trade at or before `now_us`."""
+        day = now_us // US_PER_DAY
+        while day >= self.first_day(instrument):
+            trades = self.trades(instrument, day)
+            place = int(np.searchsorted(trades.time_us, now_us, side="right"))
+            if place:
+                return trades, place - 1
+            day -= 1
+        return None
+
+    def make_trades(self, instrument: Instrument, day: int) -> Trades:
+        """Make the trades of a day anew; may run in a thread, for `keep_trades` to take over."""
         count = instrument.trades_per_day
         first_id = (day - self.first_day(instrument)) * count + 1
         if day < self.first_day(instrument):
@@ -237,7 +284,7 @@ class Market:
         buy = (noise.uniform(key + 1, place) < _EVEN)[leader]
         price = self._prices(instrument, day, times, buy)
         spread = noise.uniform(key + 2, place)
-        scale = self._typical_size(instrument) * (1.0 - _TAIL)
+        scale = self.typical_size(instrument) * (1.0 - _TAIL)
         lots = 1 + (scale * (np.maximum(spread, 1e-4) ** -_TAIL - _LEAST)).astype(np.int64)
         size = lots * unit_of(instrument.size_step)
         base, quote = _amounts(instrument, price, size)
@@ -288,7 +335,7 @@ class Market:
         steps = np.maximum(1.0, np.floor(prices / float(instrument.price_step)))
         return steps.astype(np.int64) * unit_of(instrument.price_step)
 
-    def _typical_size(self, instrument: Instrument) -> float:
+    def typical_size(self, instrument: Instrument) -> float:
         """Return the size of an ordinary trade, in steps of size."""
         quote_of_one = float(instrument.contract * instrument.size_step)
         if instrument.kind is not Kind.INVERSE:
@@ -354,6 +401,15 @@ class Market:
             trades.size * trades.buy, trades.base * trades.buy, trades.quote * trades.buy,
         )  # fmt: skip
         return candle.merge(single, bar.floor_many(trades.time_us))
+
+
+def _join(parts: list[Trades]) -> Trades:
+    """Return trades of consecutive days as one."""
+    columns = [
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("time_us", "price", "size", "base", "quote", "buy")
+    ]
+    return Trades(parts[0].first_id, *columns)
 
 
 def _amounts(instrument: Instrument, price: Ints, size: Ints) -> tuple[Ints, Ints]:

@@ -62,6 +62,8 @@ BARS: Final[dict[str, Bar]] = {
 }  # fmt: skip
 _WINDOW_US: Final = 2 * US_PER_S
 _NEWEST_BARS: Final = 1_440
+_QUIET_TRADES: Final = 300  # a day
+_QUIET_STEP_US: Final = 90 * US_PER_S
 _LAG_US: Final = US_PER_MINUTE
 _REACH_US: Final = 91 * US_PER_DAY
 _SECONDS_REACH_US: Final = 91 * US_PER_DAY
@@ -122,6 +124,11 @@ class OkxVenue(Venue):
         if len(parts) != 3 or parts[2] != "SWAP":  # noqa: PLR2004 - base, quote, word
             return None
         return parts[0], parts[1], Kind.INVERSE if parts[1] == "USD" else Kind.LINEAR
+
+    def book_step_us(self, instrument: Instrument) -> int:
+        """Return a slow step where little is traded: such a book rests, and is kept alive."""
+        quiet = instrument.trades_per_day <= _QUIET_TRADES
+        return _QUIET_STEP_US if quiet else super().book_step_us(instrument)
 
     def encode_candles(
         self, instrument: Instrument, bar: Bar, candles: CandleColumns, *, closed: bool
@@ -359,16 +366,7 @@ class OkxVenue(Venue):
         listed = [i for i in self._of_type(request) if i.funding_hours]
         if "instId" in request.query:
             listed = [self._perpetual(request)]
-        rows = [
-            {
-                "instType": "SWAP",
-                "instId": i.native,
-                "markPx": self.last_price(i, request.now_us),
-                "ts": str(request.now_us // MS),
-            }
-            for i in listed
-        ]
-        return okx_info.data(rows)
+        return okx_info.data([okx_info.mark(self, i, request.now_us) for i in listed])
 
     # Parameters.
 

@@ -72,7 +72,8 @@ def book(
     venue: "OkxVenue", instrument: Instrument, now_us: int, depth: int, width: int
 ) -> dict[str, Any]:
     """Return the book; levels are price, size, a dead zero (when four wide) and a count."""
-    bids, asks = venue.book(instrument, now_us, depth)
+    whole = venue.book_at(instrument, now_us)
+    bids, asks = whole.top(depth)
 
     def level(price: int, size: int) -> list[str]:
         px = decimal_text(price, instrument.price_decimals)
@@ -84,7 +85,7 @@ def book(
         "asks": [level(*own) for own in asks],
         "bids": [level(*own) for own in bids],
         "ts": str(now_us // MS),
-        "seqId": now_us // 100_000,
+        "seqId": whole.sequence,
     }
 
 
@@ -133,6 +134,16 @@ def funding(venue: "OkxVenue", instrument: Instrument, now_us: int) -> dict[str,
         "impactValue": "20000", "settState": "settled",
         "settFundingRate": decimal_text(settled, 8), "premium": "0.00012", "ts": str(now_us // MS),
     }  # fmt: skip
+
+
+def mark(venue: "OkxVenue", instrument: Instrument, now_us: int) -> dict[str, Any]:
+    """Return one mark price."""
+    return {
+        "instType": "SWAP",
+        "instId": instrument.native,
+        "markPx": venue.last_price(instrument, now_us),
+        "ts": str(now_us // MS),
+    }
 
 
 def interest(venue: "OkxVenue", instrument: Instrument, now_us: int) -> dict[str, Any]:

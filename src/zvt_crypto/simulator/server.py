@@ -1,7 +1,8 @@
 """The HTTP face of the simulator.
 
 One catch-all handler on aiohttp's low-level server: `/binance/...`, or a real host name in the
-Host header, chooses the venue; `/_...` is the simulator's own. Use it in a test as
+Host header, chooses the venue; `/_...` is the simulator's own; handshakes of sockets, on the same
+port, go to `stream/gate.py`. Use it in a test as
 
     async with Simulator(SimulatorConfig(seed=7)) as sim:
         await client.get(f"{sim.url}/binance/api/v3/time")
@@ -11,8 +12,10 @@ import asyncio
 import gzip
 import signal
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 from urllib.parse import parse_qs, unquote
 
 from aiohttp import web
@@ -32,6 +35,10 @@ from zvt_crypto.simulator.faults import (
 from zvt_crypto.simulator.instrument import Instrument
 from zvt_crypto.simulator.registry import VENUES
 from zvt_crypto.simulator.series import load_file
+from zvt_crypto.simulator.session_socket import Sessions
+from zvt_crypto.simulator.stream.gate import Gate, is_handshake
+from zvt_crypto.simulator.stream.registry import STREAMS
+from zvt_crypto.simulator.tls import load_context, make_context
 from zvt_crypto.simulator.venue import Endpoint, Reply, Request, Venue
 from zvt_crypto.simulator.world import World
 
@@ -60,14 +67,42 @@ class Simulator:
             load_file(self.world, argument)
         for fault in self.config.faults:
             self.world.add_fault(fault)
+        self.world.sessions = Sessions.load(self.config, self.world.venues)
+        for name, session in self.world.sessions.frames.items():
+            session.list_instruments(self.world.venues[name].adopt)
+        self._gate = Gate(self.world)
         self._hosts = {host: v for v in self.world.venues.values() for host in v.hosts}
+        self._stream_hosts = {host: one.name for one in STREAMS for host in one.hosts}
         self._runner: web.ServerRunner | None = None
-        self._port = 0
+        self._folder: TemporaryDirectory[str] | None = None
+        self._port = self._tls_port = 0
+        self.ca_file: Path | None = None
 
     @property
     def url(self) -> str:
         """Return the address it listens at, without a slash at the end."""
         return f"http://{self.config.host}:{self._port}"
+
+    @property
+    def tls_url(self) -> str:
+        """Return the https address it listens at, or nothing when it serves none."""
+        return f"https://{self.config.host}:{self._tls_port}" if self._tls_port else ""
+
+    def announce(self) -> dict[str, Any]:
+        """Return what the ready line says.
+
+        `url`, and with TLS also `tls_url` and `ca_file`, the certificate clients have to trust;
+        the latter is null when the certificate was given.
+        """
+        about: dict[str, Any] = {"ready": True, "url": self.url}
+        if self.tls_url:
+            ca_file = None if self.ca_file is None else str(self.ca_file)
+            about |= {"tls_url": self.tls_url, "ca_file": ca_file}
+        return about
+
+    def stream_url(self, exchange: str) -> str:
+        """Return the address that stands for a venue's hosts of sockets."""
+        return self.venue_url(exchange).replace("http", "ws", 1)
 
     def venue_url(self, exchange: str) -> str:
         """Return the address that stands for a venue's hosts."""
@@ -76,11 +111,27 @@ class Simulator:
     async def __aenter__(self) -> Self:
         runner = web.ServerRunner(web.Server(self._handle, access_log=None), shutdown_timeout=1.0)
         await runner.setup()
-        site = web.TCPSite(runner, self.config.host, self.config.port)
-        await site.start()
         self._runner = runner
-        self._port = runner.addresses[0][1]
+        try:
+            await web.TCPSite(runner, self.config.host, self.config.port).start()
+            self._port = runner.addresses[0][1]
+            if self.config.tls:
+                await self._start_tls(runner)
+        except BaseException:
+            await self._stop()
+            raise
         return self
+
+    async def _start_tls(self, runner: web.ServerRunner) -> None:
+        config = self.config
+        if config.tls_cert is not None and config.tls_key is not None:
+            context = load_context(config.tls_cert, config.tls_key)
+        else:
+            self._folder = TemporaryDirectory(prefix="zvt-crypto-sim-")
+            folder = Path(self._folder.name)
+            context, self.ca_file = make_context(folder, config.host, self._hosts)
+        await web.TCPSite(runner, config.host, config.tls_port, ssl_context=context).start()
+        self._tls_port = runner.addresses[1][1]
 
     async def __aexit__(
         self,
@@ -88,11 +139,20 @@ class Simulator:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        await self._stop()
+
+    async def _stop(self) -> None:
+        await self._gate.close()
         if self._runner is not None:
             await self._runner.cleanup()
+        if self._folder is not None:
+            self._folder.cleanup()
 
     async def _handle(self, raw: web.BaseRequest) -> web.StreamResponse:
         path, _, text = raw.raw_path.partition("?")
+        if is_handshake(raw):
+            recorded = self.world.sessions.find(raw, path, text, self._stream_hosts)
+            return await (recorded or self._gate.admit(raw, path, text))
         venue = self._hosts.get(raw.headers.get("Host", "").partition(":")[0])
         base_url = f"{raw.scheme}://{raw.host}"
         if venue is None:
@@ -163,11 +223,20 @@ class _Exchange:
         venue, request, endpoint = self._venue, self._request, self._endpoint
         refusal = venue.admit(request, endpoint)
         if not len(self._world.faults):
-            reply = refusal or venue.respond(request, endpoint)
+            reply = refusal or self._respond()
         else:
             reply = refusal or self._faulty_reply()
         venue.decorate(request, reply)
         return reply
+
+    def _respond(self) -> Reply:
+        """Return the recorded reply if there is one, else the market's."""
+        request = self._request
+        recorded = self._world.sessions.replies.get(self._venue.name)
+        reply = None
+        if recorded is not None and request.method == "GET":
+            reply = recorded.find(request.path, request.query)
+        return reply or self._venue.respond(request, self._endpoint)
 
     def _faulty_reply(self) -> Reply:
         venue, request, endpoint = self._venue, self._request, self._endpoint
@@ -183,7 +252,7 @@ class _Exchange:
             request.faults = self._fire(ARCHIVE_KINDS)
         if endpoint is not None and endpoint.kind == "candles":
             request.hidden = self._hidden()
-        reply = venue.respond(request, endpoint)
+        reply = self._respond()
         if reply.page is not None:
             kinds = _PAGE_KINDS if reply.page.kind == "candles" else ROW_KINDS
             hits = self._fire(kinds)
@@ -279,12 +348,14 @@ def _parse(text: str) -> tuple[Mapping[str, str], Mapping[str, list[str]]]:
     return {name: own[-1] for name, own in values.items()}, values
 
 
-async def serve(config: SimulatorConfig, *, ready: Callable[[str], None] | None = None) -> None:
+async def serve(
+    config: SimulatorConfig, *, ready: Callable[[Mapping[str, Any]], None] | None = None
+) -> None:
     """Run a simulator until SIGTERM or SIGINT.
 
     Args:
         config: what to serve.
-        ready: called with the URL once it listens.
+        ready: called once it listens with what to tell about it; see `Simulator.announce`.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -292,5 +363,5 @@ async def serve(config: SimulatorConfig, *, ready: Callable[[str], None] | None 
         loop.add_signal_handler(number, stop.set)
     async with Simulator(config) as simulator:
         if ready is not None:
-            ready(simulator.url)
+            ready(simulator.announce())
         await stop.wait()

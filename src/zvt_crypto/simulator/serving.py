@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 AGGREGATE: Final = "aggregate"
 _ROWS_A_BLOCK: Final = 1_440
 _LONGEST_BLOCK_US: Final = 32 * US_PER_DAY
+_TRADES_A_BLOCK: Final = 20_000  # whole orders
 _FUNDINGS_A_BLOCK: Final = 512
 
 
@@ -64,7 +65,7 @@ class CandleSeries(Series):
 
 
 class TradeSeries(Series):
-    """Trades (or orders, for the style `aggregate`), a day a block."""
+    """Trades (or orders, for the style `aggregate`); a block is a day, or an equal part of one."""
 
     def __init__(self, venue: "Venue", instrument: Instrument, style: str) -> None:
         self._venue = venue
@@ -72,30 +73,46 @@ class TradeSeries(Series):
         self._style = style
         self.first_us = instrument.listed_us
         self._first_day = instrument.listed_us // US_PER_DAY
-        count = instrument.trades_per_day
-        self._per_day = count // GROUP * AGGREGATES if style == AGGREGATE else count
+        self._count = instrument.trades_per_day
+        self._parts = -(-self._count // _TRADES_A_BLOCK)
+        aggregate = style == AGGREGATE
+        self._per_day = self._rows_of(self._count) if aggregate else self._count
+        self._per_block = self._rows_of(_TRADES_A_BLOCK) if aggregate else _TRADES_A_BLOCK
 
     def block_at(self, time_us: int) -> int:
-        """Return the day of a moment."""
-        return time_us // US_PER_DAY
+        """Return the block of the first trade at a moment or after it that day."""
+        day = time_us // US_PER_DAY
+        if self._parts == 1:
+            return day
+        times = self._venue.world.market.trades(self._instrument, day).time_us
+        place = min(int(np.searchsorted(times, time_us)), self._count - 1)
+        return day * self._parts + place // _TRADES_A_BLOCK
 
     def block_of_id(self, row_id: int) -> int:
-        """Return the day of an id."""
-        return self._first_day + (row_id - 1) // self._per_day
+        """Return the block of an id."""
+        days, place = divmod(row_id - 1, self._per_day)
+        return (self._first_day + days) * self._parts + place // self._per_block
 
     def rows(self, block: int) -> Rows:
-        """Return one day, encoded at most once while it is in the cache."""
+        """Return one block, encoded at most once while it is in the cache."""
         key = (self._venue.name, self._instrument, self._style, block)
         return self._venue.world.rows.get(key, lambda: self._make(block))
 
-    def _make(self, day: int) -> Rows:
+    def _make(self, block: int) -> Rows:
+        day, part = divmod(block, self._parts)
         trades = self._venue.world.market.trades(self._instrument, day)
+        if self._parts > 1:
+            trades = trades.take(part * _TRADES_A_BLOCK, (part + 1) * _TRADES_A_BLOCK)
         text, offsets = self._venue.encode_trades(self._instrument, trades, self._style)
         keys = trades.time_us
         if self._style == AGGREGATE:
             keys = keys[order_starts(len(keys))]
-        first_id = (day - self._first_day) * self._per_day + 1
+        first_id = (day - self._first_day) * self._per_day + part * self._per_block + 1
         return Rows(keys, text, offsets, self._venue.newest_first, first_id)
+
+    @staticmethod
+    def _rows_of(trades: int) -> int:
+        return trades // GROUP * AGGREGATES
 
 
 class FundingSeries(Series):

@@ -7,10 +7,52 @@ from typing import Any, Final
 _KEPT: Final = 20_000
 
 
+class StreamStats:
+    """Counters of one venue's sockets.
+
+    Attributes:
+        open: connections open now; all else counts from the start, or from the last reset.
+        frames, bytes: sent, as they went to the connections.
+        received: messages of clients, control frames included.
+        refused: handshakes refused, by HTTP status.
+        violations: rules broken by clients: `rate`, `pong`, `idle`, `size`, `topics`, `requests`.
+        overflows: connections closed because the client did not read.
+        closed: connections ended, by who or why.
+    """
+
+    def __init__(self, *, still_open: int = 0) -> None:
+        self.open = still_open
+        self.opened = 0
+        self.frames = 0
+        self.bytes = 0
+        self.received = 0
+        self.overflows = 0
+        self.refused: Counter[int] = Counter()
+        self.violations: Counter[str] = Counter()
+        self.closed: Counter[str] = Counter()
+        self.injected: Counter[str] = Counter()
+
+    def describe(self) -> dict[str, Any]:
+        """Return the counters, as `/_stats` shows them under `stream`."""
+        return {
+            "open": self.open,
+            "opened": self.opened,
+            "frames": self.frames,
+            "bytes": self.bytes,
+            "received": self.received,
+            "overflows": self.overflows,
+            "refused": {str(status): count for status, count in self.refused.items()},
+            "violations": dict(self.violations),
+            "closed": dict(self.closed),
+            "injected": dict(self.injected),
+        }
+
+
 class Stats:
     """Counters of one venue, as `/_stats` shows them."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, still_open: int = 0) -> None:
+        self.stream = StreamStats(still_open=still_open)
         self.requests = 0
         self.data_requests = 0
         self.rows = 0
@@ -21,6 +63,10 @@ class Stats:
         self.injected: Counter[str] = Counter()
         self.peak_share: dict[str, float] = {}
         self.asked: deque[tuple[str, str, Mapping[str, str], int]] = deque(maxlen=_KEPT)
+
+    def renewed(self) -> "Stats":
+        """Return counters at zero; sockets that are open stay counted."""
+        return Stats(still_open=self.stream.open)
 
     def note_asked(self, endpoint: str, path: str, query: Mapping[str, str], status: int) -> None:
         """Remember a request for data, the newest of them only."""
@@ -55,4 +101,5 @@ class Stats:
             "endpoints": dict(self.endpoints),
             "injected": dict(self.injected),
             "peak_share": {name: round(share, 4) for name, share in self.peak_share.items()},
+            "stream": self.stream.describe(),
         }

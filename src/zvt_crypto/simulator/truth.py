@@ -4,6 +4,9 @@
     GET  /_truth/candles?exchange=&symbol=&interval=&start=&end=[&format=arrow]
     GET  /_truth/trades?exchange=&symbol=&start=&end=[&format=arrow]
     GET  /_truth/funding?exchange=&symbol=&start=&end=[&format=arrow]
+    GET  /_truth/session?exchange=      of a recorded session: what is there, what was sent
+    GET  /_truth/book?exchange=&symbol=[&sequence=]
+    GET  /_truth/injected?exchange=[&symbol=][&kind=]
     GET  /_stats        POST /_stats/reset      GET /_clock
     GET  /_requests     the newest requests for data of every venue, oldest first
     GET  /_faults       POST /_faults           DELETE /_faults[/id]
@@ -11,7 +14,8 @@
 Symbols are canonical, ccxt or native; intervals the platform's nine; times any ISO or epoch
 spelling, `[start, end)`. Faults do not touch the truth, but for `outage`, which is part of it.
 Numbers are exact texts in JSON and float64 in Arrow; candles are closed ones only, and those of
-minutes without trades are left out unless `empty=1`.
+minutes without trades are left out unless `empty=1`. The book is the whole one of now, or the one
+with a sequence number; `injected` lists what stream faults did, oldest first (`injection.py`).
 """
 
 from collections.abc import Mapping
@@ -62,7 +66,7 @@ async def _route(world: "World", raw: web.BaseRequest, path: str) -> web.Respons
             return _json({name: told(stats) for name, stats in every.items()})
         case "POST", ["_stats", "reset"]:
             for venue in world.venues.values():
-                venue.stats = Stats()
+                venue.stats = venue.stats.renewed()
             return _json({"reset": True})
         case "GET", ["_clock"]:
             return _json(world.clock.describe())
@@ -74,6 +78,12 @@ def _truth(world: "World", query: Mapping[str, str], parts: list[str]) -> web.Re
     match parts:
         case ["instruments"]:
             return _json([_describe(i) for i in _venue(world, query).instruments])
+        case ["session"]:
+            return _json(world.sessions.describe(query["exchange"]))
+        case ["book"]:
+            return _json(_book(world, query))
+        case ["injected"]:
+            return _json(_injected(world, query))
         case [kind] if kind in _TABLES:
             return _table(_TABLES[kind](world, query), query)
         case _:
@@ -212,6 +222,37 @@ def _funding(world: "World", query: Mapping[str, str]) -> Table:
         "funding_time_us": funding.time_us[mask],
         "funding_rate": Number(funding.rate[mask], 8),
     }
+
+
+def _book(world: "World", query: Mapping[str, str]) -> dict[str, Any]:
+    venue, instrument = _instrument(world, query)
+    step_us = venue.book_step_us(instrument)
+    if "sequence" in query:
+        book = venue.books.of_sequence(instrument, int(query["sequence"]), step_us)
+    else:
+        book = venue.books.at(instrument, world.clock.now_us(), step_us)
+
+    def texts(side: Mapping[int, int]) -> list[list[str]]:
+        prices = Number(np.array(list(side), dtype=np.int64), instrument.price_decimals)
+        sizes = Number(np.array(list(side.values()), dtype=np.int64), instrument.size_decimals)
+        return [list(level) for level in zip(prices.texts(), sizes.texts(), strict=True)]
+
+    return {
+        "exchange": venue.name,
+        "symbol": instrument.symbol,
+        "sequence": book.sequence,
+        "time_us": book.time_us,
+        "bids": texts(book.bids),
+        "asks": texts(book.asks),
+    }
+
+
+def _injected(world: "World", query: Mapping[str, str]) -> list[dict[str, Any]]:
+    venue = _venue(world, query)
+    symbol = None
+    if query.get("symbol"):
+        symbol = _instrument(world, query)[1].symbol
+    return world.injections(venue.name).describe(symbol=symbol, kind=query.get("kind"))
 
 
 _TABLES = {"candles": _candles, "trades": _trades, "funding": _funding}

@@ -24,7 +24,6 @@ would be bypassed. Look instruments up with `lookup` (by native id) and list the
 `listed_instruments`, which honour delisting and renaming.
 """
 
-import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,12 +32,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
-from zvt_crypto.simulator import noise, serving
+from zvt_crypto.simulator import serving
 from zvt_crypto.simulator.bar import Bar
+from zvt_crypto.simulator.book import LEVELS, STEP_US, Book, Books
 from zvt_crypto.simulator.candle import CandleColumns
 from zvt_crypto.simulator.encode import Ints, decimal_text
 from zvt_crypto.simulator.faults import Fault
-from zvt_crypto.simulator.instrument import Instrument, Kind, make_instrument, parse_symbol, unit_of
+from zvt_crypto.simulator.instrument import Instrument, Kind, make_instrument, parse_symbol
 from zvt_crypto.simulator.market import Funding, Trades
 from zvt_crypto.simulator.rows import END_OF_TIME, Layout, Page, select, select_ids
 from zvt_crypto.simulator.serving import DaySummary
@@ -46,6 +46,8 @@ from zvt_crypto.simulator.stats import Stats
 
 if TYPE_CHECKING:
     from zvt_crypto.simulator.world import World
+
+_EXTRA_SHARE = 50  # a major symbol trades so many times as often as an extra coin
 
 Encoded = tuple[bytes, Ints]
 """Rows as one text, and the offsets of the rows in it; what `encode_rows` returns."""
@@ -148,14 +150,27 @@ class Venue(ABC):
     candle_layout: ClassVar[Layout]
     trade_layout: ClassVar[Layout]
     funding_layout: ClassVar[Layout] = Layout(times=())
+    book_levels: ClassVar[int] = LEVELS
     native_quotes: ClassVar[tuple[str, ...]] = ("USDT", "USDC", "BTC", "ETH", "USD", "EUR")
 
     def __init__(self, world: "World") -> None:
         self.world = world
         self.stats = Stats()
+        self.books = Books(self.name, world.config.seed, world.market, levels=self.book_levels)
         self.endpoints: dict[str, Endpoint] = {}
         self.instruments: list[Instrument] = list(self.make_instruments())
+        self.instruments += self._make_extra_coins(self.instruments[0].quote)
         self._index()
+
+    def _make_extra_coins(self, quote: str) -> list[Instrument]:
+        """Return the small spot pairs a crowded market is made of."""
+        config = self.world.config
+        trades = max(10, config.trades_per_day // _EXTRA_SHARE // 10 * 10)
+        pairs = (
+            self.name_instrument(f"X{number:04}", quote, Kind.SPOT)
+            for number in range(1, config.extra_coins + 1)
+        )
+        return [replace_fields(pair, trades_per_day=trades) for pair in pairs]
 
     # What a subclass provides.
 
@@ -260,7 +275,7 @@ class Venue(ABC):
 
     def listed_instruments(self, kind: Kind | None = None) -> list[Instrument]:
         """Return what is listed now, after delistings and renamings."""
-        names = self._renames()
+        names = self.renames()
         listed = [i for i in self.instruments if kind is None or i.kind is kind]
         listed = [i for i in listed if i.listed_us <= self.world.clock.now_us()]
         if not names:
@@ -270,7 +285,7 @@ class Venue(ABC):
 
     def lookup(self, native: str, kinds: tuple[Kind, ...] = tuple(Kind)) -> Instrument | None:
         """Return the listed instrument with a native id; ids may repeat between kinds."""
-        names = self._renames()
+        names = self.renames()
         if names:
             return next(
                 (i for i in self.listed_instruments() if i.native == native and i.kind in kinds),
@@ -382,37 +397,51 @@ class Venue(ABC):
     def book(
         self, instrument: Instrument, now_us: int, depth: int
     ) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-        """Return bids and asks, best first, as (price, size) in the instrument's units.
+        """Return bids and asks, best first, as (price, size) in the instrument's units."""
+        return self.book_at(instrument, now_us).top(depth)
 
-        The book changes ten times a second, so two calls within that time agree.
+    def book_at(self, instrument: Instrument, now_us: int) -> Book:
+        """Return the whole book of a moment, with its sequence number.
+
+        It is the book the socket's snapshots and changes are made of. Under a `ws_stale_snapshot`
+        fault it is an older one.
         """
-        step = unit_of(instrument.price_step)
-        last = self.world.market.price_at(instrument, now_us)
-        key = noise.make_key(self.world.config.seed, "book", self.name, instrument.symbol)
-        chance = random.Random(key ^ (now_us // 100_000))  # noqa: S311 - a market, not a secret
-        lot = unit_of(instrument.size_step)
-        typical = max(
-            1, self.world.market.open_interest(instrument, now_us) // instrument.trades_per_day
-        )
-        sides: list[list[tuple[int, int]]] = []
-        for direction, best in ((-1, last), (1, last + step)):
-            price = best
-            levels: list[tuple[int, int]] = []
-            for _ in range(depth):
-                if price <= 0:
-                    break
-                size = 1 + int(typical * chance.expovariate(0.2))
-                levels.append((price, size * lot))
-                price += direction * step * chance.choice((1, 1, 1, 2, 3))
-            sides.append(levels)
-        return sides[0], sides[1]
+        if len(self.world.faults):
+            now_us -= self.world.faults.staleness_us(self.name, instrument)
+        return self.books.at(instrument, now_us, self.book_step_us(instrument))
 
-    def _renames(self) -> dict[str, str]:
+    def book_step_us(self, instrument: Instrument) -> int:
+        """Return how often the book of an instrument changes; a venue may have slow ones."""
+        del instrument
+        return STEP_US
+
+    def renames(self) -> dict[str, str]:
+        """Return new native ids by canonical symbol, as faults say; empty for the delisted."""
         faults = self.world.faults
         return faults.renames(self.name, self.instruments) if len(faults) else {}
 
     def _index(self) -> None:
         self._by_native = {(i.native, i.kind): i for i in self.instruments}
+
+    def adopt(self, native: str, kind: Kind | None = None) -> Instrument | None:
+        """Return the instrument with a native id, listed from now on if it was not.
+
+        `kind` decides where ids repeat between kinds. None is returned for an id that cannot be
+        read as a pair: of a dated contract, an index, an option.
+        """
+        found = self.lookup(native, tuple(Kind) if kind is None else (kind,))
+        pair = self.split_native(native) or parse_symbol(native)
+        if found is not None or pair is None:
+            return found
+        try:
+            made = self.name_instrument(pair[0], pair[1], kind or pair[2])
+        except ValueError:
+            return None
+        if made.native != native:
+            return None
+        self.instruments.append(made)
+        self._index()
+        return made
 
     def _adopt(self, text: str) -> Instrument:
         pair = parse_symbol(text) or self.split_native(text)
