@@ -5,6 +5,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
+from zvt_crypto.core.column import numeric_ids
 from zvt_crypto.core.errors import (
     Banned,
     CryptoError,
@@ -24,7 +27,8 @@ from zvt_crypto.core.ranges import Range, intersect, total
 from zvt_crypto.core.series import Kind, Series
 from zvt_crypto.ports.clock import Clock
 from zvt_crypto.ports.connector import ArchiveFile, Connector
-from zvt_crypto.ports.store import Store, Verified
+from zvt_crypto.ports.filler import Answered
+from zvt_crypto.ports.store import Batch, Finding, Store, Verified
 from zvt_crypto.services.loader.derive import derive
 from zvt_crypto.services.loader.plan import align, check_bounds, choose_archives, row_estimate
 from zvt_crypto.services.loader.report import (
@@ -167,6 +171,81 @@ class CryptoDataLoader:
             job.report.rows_total = totals.get(job.series, 0)
             job.report.coverage = await self.store.coverage(job.series, job.asked)
         return LoadReport([job.report for job in jobs])
+
+    def settle_s(self, exchange: str) -> float:
+        """Return how long after its time a row may still be absent from REST."""
+        return self.connector(exchange).settle_s
+
+    async def fill(
+        self,
+        series: Series,
+        asked: Range,
+        *,
+        again: bool = False,
+        source: Source = Source.REPAIR,
+    ) -> None:
+        """Load what the ledger owes of one range; what `load` does, for a part that heals itself.
+
+        With `again` also what it says is held.
+
+        The ledger tells afterwards what came of it. Several may run at once.
+
+        Raises:
+            CryptoError: the exchange could not be asked, or refuses.
+        """
+        request = LoadRequest(
+            exchange=series.exchange,
+            symbol=series.symbol,
+            kind=series.kind,
+            interval=series.interval,
+            start=asked.start,
+            end=asked.end,
+        )
+        job = (await self._resolve([request]))[0]
+        job.refetch = again
+        if not job.asked.is_empty:
+            await self._load_named(job, source)
+
+    async def fill_trades(
+        self, series: Series, asked: Range, first_id: int, last_id: int | None
+    ) -> Answered:
+        """Load the trades of one range whose ids are known, in one question.
+
+        Ids that follow one another from `first_id` prove the answer, so nothing has to be asked
+        twice. Without `last_id` all up to the newest are wanted.
+
+        Returns:
+            `ALL` when they came and are held now; else nothing was changed. `STRANGER` when the
+            exchange has trades up to the end of `asked`, and none of them is the one behind
+            `last_id`.
+
+        Raises:
+            CryptoError: the exchange could not be asked, or refuses.
+        """
+        instrument = await self.instrument(series.exchange, series.symbol)
+        strategy = TradeStrategy(self.connector(series.exchange), instrument)
+        answer = await strategy.ask(asked)
+        ids = numeric_ids(answer.table["trade_id"])
+        wanted = np.unique(ids[ids >= first_id]) if ids is not None else np.zeros(0, np.int64)
+        last = last_id if last_id is not None else int(wanted.max(initial=first_id - 1))
+        # An answer without the trade before the first may come from a cache, and be old.
+        is_fresh = ids is not None and bool((ids == first_id - 1).any())
+        is_whole = int((wanted <= last).sum()) == last - first_id + 1
+        if not is_whole or (len(wanted) == 0 and not is_fresh):
+            is_known = last_id is None or bool((wanted == last_id + 1).any())
+            return Answered.SOME if is_known else Answered.STRANGER
+        await self.store.commit(
+            [
+                Batch(
+                    series=series,
+                    table=answer.table,
+                    findings=[Finding(asked.start, asked.end, Verdict.OBSERVED)],
+                    source=Source.REPAIR,
+                    rejected=answer.rejected,
+                )
+            ]
+        )
+        return Answered.ALL
 
     async def check(self, requests: Sequence[LoadRequest]) -> None:
         """Refuse what `load` would refuse: names and bounds.
