@@ -50,6 +50,12 @@ def _http_url(value: object) -> object:
     return value.rstrip("/") if isinstance(value, str) else value
 
 
+def _ws_url(value: object) -> object:
+    if isinstance(value, str) and not re.fullmatch(r"wss?://[^/\s]\S*", value):
+        raise ValueError("a ws:// or wss:// address is expected")
+    return value.rstrip("/") if isinstance(value, str) else value
+
+
 def _not_blank(value: object) -> object:
     if isinstance(value, str) and not value.strip():
         raise ValueError("it must not be blank")
@@ -61,6 +67,7 @@ def _lower(value: object) -> object:
 
 
 HttpUrl = Annotated[str, BeforeValidator(_http_url)]
+WsUrl = Annotated[str, BeforeValidator(_ws_url)]
 Text = Annotated[str, BeforeValidator(_not_blank)]
 Level = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -91,6 +98,9 @@ class ExchangeSettings(_Group):
         default=None, description="Base URL of futures REST (Binance)"
     )
     archive_url: HttpUrl | None = Field(default=None, description="Base URL of the bulk files")
+    ws_url: WsUrl | None = Field(
+        default=None, description="Base URL of the sockets in place of the usual one"
+    )
     budget: float = Field(
         default=0.97, gt=0, le=1, description="Share of the published rate limit in use"
     )
@@ -126,6 +136,9 @@ class NetSettings(_Group):
     proxy: Annotated[SecretStr, BeforeValidator(_http_url)] | None = Field(
         default=None, description="HTTP proxy for every request; may hold a password, shown masked"
     )
+    trust: Path | None = Field(
+        default=None, description="File of certificates to trust beside the system's"
+    )
     connect_timeout_s: Seconds = Field(default=10.0, description="Wait for a connection")
     read_timeout_s: Seconds = Field(default=30.0, description="Wait for the next bytes of a reply")
     max_body_bytes: ByteSize = Field(
@@ -151,6 +164,53 @@ class LoadSettings(_Group):
     commit_rows: int = Field(default=500_000, ge=1, description="Rows gathered before one commit")
 
 
+def _words(value: object) -> object:
+    """Take a list in a variable as words between commas or spaces."""
+    return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+
+Words = Annotated[tuple[Text, ...], BeforeValidator(_words)]
+
+
+class StreamSettings(_Group):
+    """How live data is streamed."""
+
+    subscriptions: Words = Field(
+        default=(),
+        description="What `zvtc stream` and `record` stream: EXCHANGE:SYMBOL[:KIND[:INTERVAL]]",
+    )
+    commit_every_s: Seconds = Field(
+        default=0.25, description="How often live rows are made durable"
+    )
+    depth: int = Field(
+        default=50, ge=1, le=5_000, description="Levels a side of live books, at least"
+    )
+    metrics_port: int | None = Field(
+        default=None, ge=0, le=65_535, description="Port of Prometheus metrics; 0 picks one"
+    )
+    metrics_host: Text = Field(default="127.0.0.1", description="Address the metrics are served on")
+    journal: Path | None = Field(
+        default=None, description="Folder for every raw frame, beside the store"
+    )
+    journal_segment_bytes: ByteSize = Field(
+        default=ByteSize(64 * _MIB), gt=0, description="Size a journal file is closed at"
+    )
+    journal_segment_s: Seconds = Field(
+        default=3_600.0, description="Age a journal file is closed at"
+    )
+    journal_flush_s: Seconds = Field(
+        default=0.2, description="A frame is on disk this long after it came"
+    )
+    journal_retention_bytes: ByteSize = Field(
+        default=ByteSize(10 * 1024 * _MIB),
+        ge=0,
+        description="Closed journal files beyond this size together go, oldest first; 0 keeps all",
+    )
+    journal_retention_s: Seconds | None = Field(
+        default=None, description="Closed journal files older than this go"
+    )
+
+
 class Settings(_Group):
     """All values the platform takes from outside."""
 
@@ -165,6 +225,7 @@ class Settings(_Group):
     )
     net: NetSettings = NetSettings()
     load: LoadSettings = LoadSettings()
+    stream: StreamSettings = StreamSettings()
     exchanges: Exchanges = Exchanges()
 
 
@@ -371,4 +432,6 @@ def _shown(settings: Settings, key: str) -> object:
         return mask_url(value)
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, tuple):
+        return ", ".join(str(one) for one in value)
     return int(value) if isinstance(value, ByteSize) else value

@@ -9,7 +9,8 @@ import typer.main
 from zvt_crypto.cli.main import app_for
 from zvt_crypto.core.instrument import Status
 from zvt_crypto.core.ledger import Source, Verdict
-from zvt_crypto.core.schema import CORRECTIONS, QUARANTINE, SCHEMAS
+from zvt_crypto.core.reconcile import Agreement
+from zvt_crypto.core.schema import CORRECTIONS, QUARANTINE, RECONCILIATIONS, SCHEMAS
 from zvt_crypto.core.validation import Reason
 from zvt_crypto.settings import KEYS
 
@@ -46,9 +47,11 @@ def test_every_trap_names_a_test_that_exists(exchange: str) -> None:
 def test_the_data_dictionary_names_every_column_and_every_word() -> None:
     words = code_words(text_of("docs/data-dictionary.md"))
 
-    tables = (*SCHEMAS.values(), QUARANTINE, CORRECTIONS)
+    tables = (*SCHEMAS.values(), QUARANTINE, CORRECTIONS, RECONCILIATIONS)
     assert {name for schema in tables for name in schema.names} <= words
-    assert {str(word) for kind in (Verdict, Source, Reason, Status) for word in kind} <= words
+    assert {
+        str(word) for kind in (Agreement, Verdict, Source, Reason, Status) for word in kind
+    } <= words
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda d: d.relative_to(ROOT).as_posix())

@@ -75,7 +75,8 @@ def test_every_setting_can_be_set_by_its_variable(tmp_path: Path) -> None:
         "net.proxy": "http://p", "load.archive": "never", "load.confirm": "holes",
     }  # fmt: skip
     for key in KEYS:
-        text = values.get(key, "http://h" if key.endswith("_url") else "1")
+        url = "ws://h" if key.endswith("ws_url") else "http://h"
+        text = values.get(key, url if key.endswith("_url") else "1")
 
         resolved = load(tmp_path, **{env_name(key): text})
 

@@ -11,7 +11,9 @@ import pyarrow as pa
 
 from zvt_crypto.bootstrap.platform import Platform
 from zvt_crypto.bootstrap.result import Result
+from zvt_crypto.bootstrap.streaming import LiveStream, PlainStream, Wanted
 from zvt_crypto.core.candle import aggregate
+from zvt_crypto.core.column import times_of
 from zvt_crypto.core.errors import BadRange, CryptoError, UnknownInterval, UnknownSymbol
 from zvt_crypto.core.instrument import Instrument, InstrumentTable
 from zvt_crypto.core.interval import Interval
@@ -37,6 +39,7 @@ class Door:
 
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
+        self._streams: list[LiveStream] = []
 
     @property
     def platform(self) -> Platform:
@@ -54,14 +57,17 @@ class Door:
         as_of: Moment | None = None,
         last: int | None = None,
         load: bool = False,
+        verdicts: bool = False,
     ) -> Result:
         """Return stored candles; `load=True` fetches what is owed first.
 
         If the store holds a finer interval but not this one, the candles are aggregated while
-        reading, never across a hole: `Result.made_from` says so.
+        reading, never across a hole: `Result.made_from` says so. `verdicts=True` adds a column
+        `verdict`: what comparing the candle with its trades came to, null where that never
+        happened.
         """
         width = parse_interval(interval)
-        return await self._read(
+        result = await self._read(
             exchange,
             symbol,
             Kind.CANDLES,
@@ -72,6 +78,13 @@ class Door:
             last=last,
             load=load,
         )
+        if not verdicts:
+            return result
+        # Only as far as there are rows: `last` may have left most of the range out.
+        opens = times_of(result.table)
+        shown = Range(int(opens[0]), int(opens[-1]) + 1) if len(opens) else Range(0, 0)
+        told = await self._platform.store.reconciliations(result.series, shown)
+        return result.with_verdicts(told)
 
     async def trades(
         self,
@@ -154,6 +167,20 @@ class Door:
         return await self._platform.loader.plan(
             requests(exchange, symbols, interval, start, end, kind=kind)
         )
+
+    def stream(self, wanted: Wanted) -> LiveStream:
+        """Return live records of these series as they come; what comes is stored too.
+
+        Args:
+            wanted: `binance:BTC-USDT:trades`, `okx:BTC-USDT:candles:1m`, a `Series`, or several.
+                Without a kind it is trades and candles of a minute.
+
+        Raises:
+            UsageError: a word cannot be read. A wrong symbol shows when the stream starts.
+        """
+        made = LiveStream(self._platform, wanted)
+        self._streams = [*(one for one in self._streams if not one.is_closed), made]
+        return made
 
     async def series(self) -> list[SeriesInfo]:
         """Return every series the store holds."""
@@ -263,6 +290,8 @@ class AsyncCrypto(Door):
         return self
 
     async def __aexit__(self, *exc: object) -> None:
+        for stream in self._streams:
+            await stream.aclose()
         await self._platform.__aexit__(*exc)
 
 
@@ -313,11 +342,20 @@ class Crypto:
         as_of: Moment | None = None,
         last: int | None = None,
         load: bool = False,
+        verdicts: bool = False,
     ) -> Result:
         """Return stored candles; see `Door.candles`."""
         return self._run(
             self._inner.candles(
-                exchange, symbol, interval, start, end, as_of=as_of, last=last, load=load
+                exchange,
+                symbol,
+                interval,
+                start,
+                end,
+                as_of=as_of,
+                last=last,
+                load=load,
+                verdicts=verdicts,
             )
         )
 
@@ -382,6 +420,14 @@ class Crypto:
     ) -> list[SeriesPlan]:
         """Return what `load` would take."""
         return self._run(self._inner.plan(exchange, symbols, interval, start, end, kind=kind))
+
+    def stream(self, wanted: Wanted) -> PlainStream:
+        """Return live records of these series as they come; see `Door.stream`."""
+
+        async def make() -> LiveStream:
+            return self._inner.stream(wanted)
+
+        return PlainStream(self._run(make()), self._run)
 
     def series(self) -> list[SeriesInfo]:
         """Return every series the store holds."""

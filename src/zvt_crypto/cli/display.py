@@ -1,17 +1,14 @@
-"""What people see: progress on stderr, results on stdout."""
+"""What people see of a load: progress on stderr, results on stdout."""
 
-import json
-import sys
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
+from zvt_crypto.cli.console import err, out, print_json, print_rows
 from zvt_crypto.core.ledger import Coverage, Verdict
 from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.timestamp import format_us
@@ -19,7 +16,6 @@ from zvt_crypto.services.loader import CryptoDataLoader, LoadReport, SeriesProgr
 
 _REFRESH_S: Final = 0.2
 _BAR_CELLS: Final = 60
-_PIPE_WIDTH: Final = 240
 # One sign and colour per verdict, worst first: a cell shows the worst verdict inside it.
 _SIGNS: Final = {
     Verdict.MISSING: ("░", "red"),
@@ -28,33 +24,6 @@ _SIGNS: Final = {
     Verdict.EMPTY: ("·", "bright_black"),
     Verdict.OBSERVED: ("█", "green"),
 }
-
-
-def err() -> Console:
-    """Return the console for people: standard error."""
-    return Console(stderr=True, highlight=False)
-
-
-def out() -> Console:
-    """Return the console for results: standard output, and wide where no terminal limits it."""
-    width = None if sys.stdout.isatty() else _PIPE_WIDTH
-    return Console(highlight=False, soft_wrap=True, width=width)
-
-
-def print_json(value: object) -> None:
-    """Print one JSON object on one line."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
-    sys.stdout.flush()
-
-
-def print_rows(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print a plain table."""
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for name in columns:
-        table.add_column(name, no_wrap=True)
-    for row in rows:
-        table.add_row(*("" if value is None else str(value) for value in row))
-    out().print(table)
 
 
 def coverage_bar(asked: Range, ledger: Sequence[Coverage], cells: int = _BAR_CELLS) -> str:
@@ -176,3 +145,15 @@ def _note(one: SeriesProgress, now: float) -> str:
     elapsed = max(now - one.started_s, 1e-3) if one.started_s else 0.0
     rate = f"{one.rows / elapsed:,.0f} rows/s" if elapsed and one.rows else ""
     return f"{one.rows:>11,} rows  {rate:>16}  {one.state}"
+
+
+__all__ = [
+    "LoadDisplay",
+    "coverage_bar",
+    "err",
+    "legend",
+    "out",
+    "print_json",
+    "print_report",
+    "print_rows",
+]

@@ -112,14 +112,19 @@ def load_requests(
     return made
 
 
-def finish(report: LoadReport, *, as_json: bool, sim: str | None) -> None:
-    """Print what a load did and end with 0 or 3; a simulated market is named as such."""
+def show(report: LoadReport, *, as_json: bool, sim: str | None) -> None:
+    """Print what a load did."""
     if as_json:
         print_json({**load_fields(report), "simulator": sim})
     else:
         print_report(report, sim)
+
+
+def finish(report: LoadReport, *, as_json: bool, sim: str | None) -> None:
+    """Print what a load did and end with 0 or 3; a simulated market is named as such."""
+    show(report, as_json=as_json, sim=sim)
     if not report.is_complete:
         raise typer.Exit(INCOMPLETE)
 
 
-__all__ = ["INCOMPLETE", "finish", "load", "load_requests"]
+__all__ = ["INCOMPLETE", "finish", "load", "load_requests", "show"]

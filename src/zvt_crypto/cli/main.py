@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from zvt_crypto import __version__
+from zvt_crypto.cli.log import EventFormatter
 from zvt_crypto.core.errors import CryptoError, UsageError
 
 FAILED, USAGE, STOPPED = 1, 2, 130
@@ -28,6 +29,8 @@ COMMANDS: Final = {
     "demo": "demo",
     "load": "load",
     "sync": "sync",
+    "stream": "stream",
+    "record": "record",
     "query": "query",
     "coverage": "ledger",
     "gaps": "ledger",
@@ -35,9 +38,11 @@ COMMANDS: Final = {
     "repair": "ledger",
     "plan": "ledger",
     "status": "survey",
+    "top": "top",
     "instruments": "survey",
     "bench": "bench",
     "sim": "sim",
+    "replay": "replay",
     "publish": "publish",
     "config": "config",
 }
@@ -92,7 +97,9 @@ def options(
 def main(arguments: list[str] | None = None) -> None:
     """Run one command and end the process with its exit code."""
     # The level is a setting, which a command reads: see `running.settings_from`.
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(EventFormatter(logging.BASIC_FORMAT))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     sys.stdout = _written_whole(sys.stdout)
     sys.exit(_run(sys.argv[1:] if arguments is None else arguments))
 

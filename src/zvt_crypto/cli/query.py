@@ -50,6 +50,9 @@ def candles(
     until: UntilFlag = None,
     last: LastFlag = None,
     as_of: AsOfFlag = None,
+    verdicts: Annotated[
+        bool, typer.Option("--verdicts", help="Whether each candle agrees with its trades.")
+    ] = False,
     format: FormatFlag = Format.TABLE,  # noqa: A002 - the flag's name
     store: StoreFlag = None,
     sim: SimFlag = None,
@@ -63,7 +66,9 @@ def candles(
     since_us, until_us = parse_bounds(since, until)
 
     async def work(door: Door) -> Result:
-        return await door.candles(name, symbol, width, since_us, until_us, as_of=as_of, last=last)
+        return await door.candles(
+            name, symbol, width, since_us, until_us, as_of=as_of, last=last, verdicts=verdicts
+        )
 
     _answer(work, Kind.CANDLES, format, store, sim)
 

@@ -14,7 +14,7 @@ from zvt_crypto.settings import Settings, load_settings
 T = TypeVar("T")
 
 
-def settings_from(store: str | None = None, sim: str | None = None, **more: object) -> Settings:
+def settings_from(store: object = None, sim: object = None, **more: object) -> Settings:
     """Return the settings with these flags on top; a flag that is None was not given."""
     settings = load_settings({"store": store, "sim": sim, **more}).settings
     logging.getLogger().setLevel(settings.log_level.upper())

@@ -1,11 +1,14 @@
 """`zvtc status` and `zvtc instruments`: what is there, here and at the exchanges."""
 
 import asyncio
+from collections import Counter
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from zvt_crypto.bootstrap.platform import Platform
+from zvt_crypto.bootstrap.presence import read_all
 from zvt_crypto.cli.display import out, print_json, print_rows
 from zvt_crypto.cli.flags import (
     EXCHANGES,
@@ -17,8 +20,10 @@ from zvt_crypto.cli.flags import (
 )
 from zvt_crypto.cli.running import run, settings_from
 from zvt_crypto.cli.shape import info_fields, instrument_fields
+from zvt_crypto.cli.top import headline, troubles
 from zvt_crypto.core.instrument import Instrument
 from zvt_crypto.core.record import ExchangeStatus
+from zvt_crypto.net.clock import SystemClock
 from zvt_crypto.ports.store import SeriesInfo
 
 FAILED = 1
@@ -34,9 +39,10 @@ def status(
     sim: SimFlag = None,
     json: JsonFlag = False,
 ) -> None:
-    """Show what the store holds, and whether the exchanges answer and how far clocks differ.
+    """Show what the store holds, what runs here, and whether the exchanges answer.
 
-    Ends with 1 if an exchange that was asked does not answer.
+    Of an exchange it tells how far clocks differ, of a running stream how its series are. Ends
+    with 1 if an exchange that was asked does not answer.
     """
     names = [] if offline else [parse_exchange(name) for name in exchanges or EXCHANGES]
     # A status is asked by someone who waits: a dead exchange is reported, not insisted on.
@@ -48,6 +54,7 @@ def status(
         return held, list(found)
 
     held, found = run(work, settings)
+    running = read_all(settings.state_dir, SystemClock())
     if json:
         print_json(
             {
@@ -61,6 +68,7 @@ def status(
                     }
                     for one in found
                 ],
+                "processes": running,
                 "simulator": settings.sim,
             }
         )
@@ -70,6 +78,14 @@ def status(
         columns = ("exchange", "symbol", "kind", "interval", "rows", "first", "last", "bytes")
         rows = [[info_fields(info)[c] for c in columns] for info in held]
         print_rows(f"store {settings.store}: {len(held)} series", columns, rows)
+        for one in running:
+            out().print(headline(one))
+            for trouble in troubles(one) if one["stage"] == "live" else ():
+                out().print(f"  [red]{escape(trouble)}[/red]")
+            verdicts = Counter(series["verdict"] for series in one["series"])
+            if verdicts:
+                told = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())
+                out().print(f"  {len(one['series'])} series: {told}; `zvtc top` shows each")
         for one in found:
             state = "[green]up[/green]" if one.is_up else "[red]down[/red]"
             skew = f"clock {one.skew_us / 1000:+.0f} ms" if one.is_up else one.detail

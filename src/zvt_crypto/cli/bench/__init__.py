@@ -1,10 +1,11 @@
 """`zvtc bench`: how fast, how small, and beside what. Exit code 0 even where a target is missed."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from zvt_crypto.cli.bench import archive, history, store
+from zvt_crypto.cli.bench import archive, history, store, stream
 from zvt_crypto.cli.bench.measure import publish
 from zvt_crypto.cli.flags import JsonFlag
 
@@ -21,6 +22,25 @@ RowsFlag = Annotated[
     int | None, typer.Option("--rows", min=2_000, help="Candles of one run.", show_default=False)
 ]
 QuickFlag = Annotated[bool, typer.Option("--quick", help="Seconds instead of minutes; rougher.")]
+
+DataFlag = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        envvar="ZVTC_TEST_DATA",
+        help="Folder of recorded frames; without it they are drawn.",
+        show_default=False,
+    ),
+]
+PeersFlag = Annotated[
+    bool, typer.Option("--peers/--no-peers", help="Beside cryptofeed and ccxt.pro.")
+]
+RecordingFlag = Annotated[
+    str, typer.Option("--recording", help="Which recording: usdm, usdm-2023, spot.")
+]
+LakeFlag = Annotated[
+    bool, typer.Option("--store", help="Into a real lake, not a store that discards.")
+]
 
 _REPEATS, _QUICK_REPEATS = 5, 2
 
@@ -79,6 +99,70 @@ def bench_store(
         is_quick=quick,
     )
     publish("store", settings, figures, as_json=json)
+
+
+@bench.command("stream")
+def bench_stream(
+    *,
+    data: DataFlag = None,
+    recording: RecordingFlag = "usdm",
+    frames: Annotated[
+        int | None, typer.Option("--frames", min=200, help="Frames of one run.", show_default=False)
+    ] = None,
+    repeats: RepeatsFlag = None,
+    quick: QuickFlag = False,
+    store: LakeFlag = False,
+    peers: PeersFlag = True,
+    soak: Annotated[
+        float | None,
+        typer.Option("--soak", min=1.0, help="Instead: watch the memory for so many seconds."),
+    ] = None,
+    rate: Annotated[float, typer.Option("--rate", min=1.0, help="Messages a second of it.")] = 20e3,
+    json: JsonFlag = False,
+) -> None:
+    """Live frames over loopback to columns, beside cryptofeed and ccxt.pro; 150,000 frames."""
+    if soak is not None:
+        sample = stream.Sample(data, recording, frames or 100_000, 1)
+        settings, figures = stream.soak(sample, rate, soak, has_store=store)
+    else:
+        count = frames or (10_000 if quick else 150_000)
+        sample = stream.Sample(data, recording, count, _repeats(repeats, is_quick=quick))
+        settings, figures = stream.measure(sample, has_store=store, has_peers=peers)
+    publish("stream", settings, figures, as_json=json)
+
+
+@bench.command("book")
+def bench_book(
+    *,
+    data: DataFlag = None,
+    frames: Annotated[
+        int | None, typer.Option("--frames", min=200, help="Frames of one run.", show_default=False)
+    ] = None,
+    repeats: RepeatsFlag = None,
+    quick: QuickFlag = False,
+    peers: PeersFlag = True,
+    json: JsonFlag = False,
+) -> None:
+    """Books kept and sequence-checked, beside cryptofeed; 30,000 messages of each recording."""
+    count = frames or (3_000 if quick else 30_000)
+    sample = stream.Sample(data, "", count, _repeats(repeats, is_quick=quick))
+    settings, figures = stream.measure_books(sample, has_peers=peers)
+    publish("book", settings, figures, as_json=json)
+
+
+@bench.command("latency")
+def bench_latency(
+    *,
+    data: DataFlag = None,
+    repeats: RepeatsFlag = None,
+    quick: QuickFlag = False,
+    json: JsonFlag = False,
+) -> None:
+    """Socket to handler at 10,000 and 100,000 messages a second, beside a handler of nothing."""
+    settings, figures = stream.measure_latency(
+        data, _repeats(repeats, is_quick=quick), is_quick=quick
+    )
+    publish("latency", settings, figures, as_json=json)
 
 
 def _repeats(repeats: int | None, *, is_quick: bool) -> int:

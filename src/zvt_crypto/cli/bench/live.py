@@ -11,7 +11,7 @@ import pyarrow as pa
 from zvt_crypto.cli.bench.simulated import EXCHANGE, START
 from zvt_crypto.core.interval import US_PER_MINUTE, US_PER_S, Interval
 from zvt_crypto.core.ledger import Source, Verdict
-from zvt_crypto.core.schema import CANDLES, QUOTES, SCHEMAS, TRADES
+from zvt_crypto.core.schema import CANDLES, KEYS, QUOTES, SCHEMAS, TRADES
 from zvt_crypto.core.series import Kind, Series, candle_series
 from zvt_crypto.ports.store import Batch, Finding
 
@@ -81,6 +81,7 @@ class LiveFeed:
             "bid_size": size,
             "ask_price": price + 0.01,
             "ask_size": size,
+            "sequence": np.arange(_QUOTES[1]) + self._step * _QUOTES[1],
         }
         series = Series(EXCHANGE, f"COIN{number}-USDT", Kind.QUOTES)
         return _batch(series, row, start, start + US_PER_S)
@@ -113,7 +114,7 @@ class LivePeer:
         self._connection.execute("PRAGMA synchronous = FULL")
         for kind, schema in _TABLES.items():
             names = ", ".join(f'"{field.name}"' for field in schema)
-            key = "series, timestamp" + (", trade_id" if kind is Kind.TRADES else "")
+            key = ", ".join(["series", *KEYS[kind]])
             self._connection.execute(
                 f'CREATE TABLE "{kind}" (series TEXT, {names}, PRIMARY KEY ({key})) WITHOUT ROWID'
             )

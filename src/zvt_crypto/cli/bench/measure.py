@@ -24,7 +24,18 @@ from rich.table import Table
 from zvt_crypto.cli.display import err, out, print_json
 
 RATE: Final = "rows/s"
-_PACKAGES: Final = ("zvt-crypto", "polars", "pyarrow", "aiohttp", "ccxt", "pandas")
+MESSAGES: Final = "msg/s"
+_RATES: Final = (RATE, MESSAGES)
+_PACKAGES: Final = (
+    "zvt-crypto",
+    "polars",
+    "pyarrow",
+    "aiohttp",
+    "picows",
+    "ccxt",
+    "cryptofeed",
+    "pandas",
+)
 _KIB_PER_MB: Final = 1_000_000 / 1024
 _BYTES_PER_MB: Final = 1_000_000
 _BIG, _MIDDLE = 10_000, 100
@@ -117,7 +128,16 @@ class Figure:
         if self.theirs is None or not self.theirs.values:
             return None
         mine, other = self.ours.median, self.theirs.median
-        return mine / other if self.unit == RATE else other / mine
+        return mine / other if self.unit in _RATES else other / mine
+
+    @property
+    def cpu_ratio(self) -> float | None:
+        """Return the same by processor time, where both have it."""
+        theirs = self.theirs.by_cpu if self.theirs is not None else []
+        if not (self.ours.by_cpu and theirs):
+            return None
+        mine, other = median(self.ours.by_cpu), median(theirs)
+        return mine / other if self.unit in _RATES else other / mine
 
     @property
     def is_met(self) -> bool | None:
@@ -144,6 +164,7 @@ class Figure:
             "is_met": self.is_met,
             "peer": None,
             "ratio": self.ratio,
+            "ratio_by_cpu_time": self.cpu_ratio,
             "note": self.note,
         }
         if self.theirs is not None and self.theirs.values:
@@ -268,10 +289,17 @@ def _table(figures: Sequence[Figure]) -> Table:
             show(median(one.ours.by_cpu)) if one.ours.by_cpu else "",
             ", ".join(wanted),
             _peer(one),
-            f"{one.ratio:.1f} x" if one.ratio is not None else "",
+            _ratio(one),
             verdict,
         )
     return table
+
+
+def _ratio(figure: Figure) -> str:
+    if figure.ratio is None:
+        return ""
+    by_cpu = f" (CPU {figure.cpu_ratio:.1f})" if figure.cpu_ratio is not None else ""
+    return f"{figure.ratio:.1f} x{by_cpu}"
 
 
 def _peer(figure: Figure) -> str:

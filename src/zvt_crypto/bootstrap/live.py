@@ -1,0 +1,211 @@
+"""A live run: the stream service with its journal, its metrics and its status file around it."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, cast
+
+import msgspec
+
+from zvt_crypto.bootstrap.platform import Platform
+from zvt_crypto.bootstrap.presence import Presence
+from zvt_crypto.bootstrap.stream import stream_service
+from zvt_crypto.core.errors import BadSetting, FatalError
+from zvt_crypto.core.ranges import Range
+from zvt_crypto.core.series import Series
+from zvt_crypto.ports.filler import Answered
+from zvt_crypto.ports.store import Batch, Committed
+from zvt_crypto.services.journal import JournalConfig, JournalWriter
+from zvt_crypto.services.stream import CryptoStreamService
+from zvt_crypto.services.stream.connection import FrameTap
+from zvt_crypto.services.stream.meter import Meter
+from zvt_crypto.services.stream.metrics import MetricsServer
+from zvt_crypto.services.stream.report import describe
+from zvt_crypto.settings import Settings
+from zvt_crypto.store.memory.memory import MemoryStore
+
+
+class NoStore(MemoryStore):
+    """A store that keeps instruments and no rows: for runs that write a journal only."""
+
+    async def commit(self, batches: Sequence[Batch]) -> list[Committed]:
+        """Forget the batches."""
+        return [Committed(0, 0, 0) for _ in batches]
+
+
+class NoFiller:
+    """A `Filler` where nothing is stored: it repairs nothing."""
+
+    def settle_s(self, exchange: str) -> float:
+        """Return nothing to wait for."""
+        del exchange
+        return 0.0
+
+    async def fill(self, series: Series, asked: Range, *, again: bool = False) -> None:
+        """Refuse.
+
+        Raises:
+            FatalError: always.
+        """
+        del asked, again
+        raise _unrepaired(series)
+
+    async def fill_trades(
+        self, series: Series, asked: Range, first_id: int, last_id: int | None
+    ) -> Answered:
+        """Refuse.
+
+        Raises:
+            FatalError: always.
+        """
+        del asked, first_id, last_id
+        raise _unrepaired(series)
+
+
+def _unrepaired(series: Series) -> FatalError:
+    return FatalError(
+        f"{series} is not repaired: only raw frames are recorded",
+        remedy="`zvtc record --with-store` repairs gaps too",
+    )
+
+
+def journal_config(settings: Settings) -> JournalConfig:
+    """Return what the settings say about journals."""
+    mine = settings.stream
+    return JournalConfig(
+        segment_bytes=int(mine.journal_segment_bytes),
+        segment_s=mine.journal_segment_s,
+        flush_s=mine.journal_flush_s,
+        retention_bytes=int(mine.journal_retention_bytes) or None,
+        retention_s=mine.journal_retention_s,
+    )
+
+
+class Live:
+    """The service of one command, opened with everything that watches it; an `async with`.
+
+    Args:
+        platform: open, and staying so.
+        command: whose run it is: `stream`, `record`, `sync`.
+        journal: folder for raw frames.
+        is_stored: whether rows go to the platform's store; without, gaps are not repaired.
+    """
+
+    service: CryptoStreamService
+    meter: Meter
+
+    def __init__(
+        self,
+        platform: Platform,
+        command: str,
+        *,
+        journal: Path | None = None,
+        is_stored: bool = True,
+    ) -> None:
+        self.platform = platform
+        self.command = command
+        self.journal: JournalWriter | None = None
+        self.metrics_url = ""
+        self._journal_folder = journal
+        self._is_stored = is_stored
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        settings = self.platform.settings
+        async with AsyncExitStack() as stack:
+            self.journal = await self._open_journal(stack)
+            self.service = stream_service(
+                self.platform,
+                # Its directions are words; a tap is given them as text.
+                tap=cast("FrameTap | None", self.journal),
+                store=None if self._is_stored else NoStore(),
+                filler=None if self._is_stored else NoFiller(),
+            )
+            self.meter = Meter(self.service)
+            await stack.enter_async_context(self.service)
+            looking = asyncio.create_task(self.meter.run(), name="meter")
+            stack.callback(looking.cancel)
+            if settings.stream.metrics_port is not None:
+                server = await stack.enter_async_context(
+                    MetricsServer(
+                        self.meter, settings.stream.metrics_host, settings.stream.metrics_port
+                    )
+                )
+                self.metrics_url = server.url
+            await stack.enter_async_context(
+                Presence(settings.state_dir, self.describe, self.platform.clock)
+            )
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._stack.__aexit__(kind, error, trace)
+
+    async def _open_journal(self, stack: AsyncExitStack) -> JournalWriter | None:
+        if self._journal_folder is None:
+            return None
+        try:
+            return await stack.enter_async_context(
+                JournalWriter(self._journal_folder, journal_config(self.platform.settings))
+            )
+        except OSError as e:
+            raise BadSetting(
+                "stream.journal", "settings", f"{self._journal_folder}: {e.strerror or e}"
+            ) from None
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the status file says."""
+        settings = self.platform.settings
+        journal = self.journal
+        told = describe(self.meter)
+        if not self._is_stored:
+            told["totals"]["rows_stored"] = told["sink"]["rows"] = 0
+        return {
+            "command": self.command,
+            "stage": "live",
+            "store": self.platform.store.url if self._is_stored else None,
+            "simulator": settings.sim,
+            "metrics": self.metrics_url or None,
+            "journal": None
+            if journal is None
+            else {
+                "folder": str(journal.folder),
+                "trouble": journal.trouble,
+                **msgspec.structs.asdict(journal.counts),
+            },
+            **told,
+        }
+
+
+def history_presence(platform: Platform, command: str) -> Presence:
+    """Return the status file of a command that loads history."""
+
+    def tell() -> dict[str, Any]:
+        return {
+            "command": command,
+            "stage": "history",
+            "store": platform.store.url,
+            "simulator": platform.settings.sim,
+            "loading": [
+                {
+                    "series": str(one.series),
+                    "state": one.state,
+                    "rows": one.rows,
+                    "fraction": round(one.fraction, 4),
+                }
+                for one in platform.loader.progress
+            ],
+            "series": [],
+        }
+
+    return Presence(platform.settings.state_dir, tell, platform.clock)
+
+
+__all__ = ["Live", "NoFiller", "NoStore", "history_presence", "journal_config"]
