@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from cli_process import finish, start
 from sim_process import Sim, simulator
 
 import zvt_crypto as zc
+from zvt_crypto.core.reconcile import Agreement, Reconciled
 from zvt_crypto.core.timestamp import to_us
+from zvt_crypto.ports.store import Batch
 
 DAY = ("2026-03-01", "2026-03-02")
 
@@ -98,6 +101,49 @@ async def test_the_async_face_answers_the_same(sim: Sim, tmp_path: Path) -> None
     assert hours.is_complete
     assert "BTC-USD" in symbols
     assert plan[0].requests == 5
+
+
+async def test_candles_tell_whether_they_agree_with_their_trades(sim: Sim, tmp_path: Path) -> None:
+    # given a day of candles, and verdicts on a few of them
+    options = {"sim": sim.url, "state_dir": str(tmp_path / ".state")}
+    async with zc.AsyncCrypto(tmp_path / "lake", **options) as db:
+        hours = await db.candles("okx", "BTC-USDT", "1h", *DAY, load=True)
+        hour = 3_600_000_000
+        verdicts = [
+            Reconciled(hours.series, to_us(DAY[0]) + number * hour, verdict)
+            for number, verdict in (
+                (1, Agreement.MATCH),
+                (2, Agreement.MATCH),
+                (4, Agreement.PARTIAL),
+            )
+        ]
+        batch = Batch(
+            series=hours.series,
+            table=hours.table.slice(0, 0),
+            source=zc.Source.LIVE,
+            reconciled=verdicts,
+        )
+        await db.platform.store.commit([batch])
+
+        # when they are asked for
+        told = await db.candles("okx", "BTC-USDT", "1h", *DAY, verdicts=True)
+        newest = await db.candles("okx", "BTC-USDT", "1h", *DAY, last=2, verdicts=True)
+        minutes = await db.candles("okx", "BTC-USDT", "1d", *DAY, verdicts=True)
+
+    # then each candle has its own, and nothing else has changed
+    words = [None, "match", "match", None, "partial", *[None] * 19]
+    assert told.frame["verdict"].to_list() == words
+    assert told.table.drop_columns(["verdict"]).equals(hours.table)
+    assert newest.frame["verdict"].to_list() == [None, None]
+    assert minutes.made_from == zc.Interval.H1
+    assert minutes.frame["verdict"].to_list() == [None]
+    found = finish(
+        start("query", "candles", "okx", "BTC-USDT", "1h", "--store", str(tmp_path / "lake"),
+              "--verdicts", "--format", "csv", "--sim", sim.url, cwd=tmp_path)
+    )  # fmt: skip
+    assert [line.rsplit(",", 1)[1] for line in found.out.splitlines()] == [
+        "verdict", *[word or "" for word in words]
+    ]  # fmt: skip
 
 
 def test_bad_input_raises_errors_that_say_what_to_do(db: zc.Crypto, tmp_path: Path) -> None:

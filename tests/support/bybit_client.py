@@ -53,6 +53,13 @@ class Bybit:
             rows: list[dict[str, Any]] = await reply.json()
             return {name: [row[name] for row in rows] for name in rows[0]}
 
+    async def book(self, symbol: str, sequence: int) -> dict[str, Any]:
+        """Return the book the simulator has under a number."""
+        params = {"exchange": "bybit", "symbol": symbol, "sequence": str(sequence)}
+        async with self._client.get(f"{self._sim.url}/_truth/book", params=params) as reply:
+            assert reply.status == HTTPStatus.OK, await reply.text()
+            return await reply.json()
+
     async def fault(self, **fault: Any) -> None:
         async with self._client.post(f"{self._sim.url}/_faults", json=fault) as reply:
             assert reply.status == HTTPStatus.CREATED

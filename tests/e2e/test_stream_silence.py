@@ -1,0 +1,186 @@
+# pyright: reportPrivateUsage=false
+"""Quiet or dead: a silent feed of a busy market is found out, a quiet market is left alone."""
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, Final
+
+import pytest
+from sim_process import Sim, simulator
+from stream_world import (
+    ALWAYS,
+    QUICK,
+    SYMBOL,
+    Streamed,
+    check_trades,
+    eventually,
+    gaps_of,
+    streaming,
+)
+
+from zvt_crypto.core.ranges import Range
+from zvt_crypto.core.record import Gap, GapRepaired, Stale
+from zvt_crypto.core.series import Kind, Series
+from zvt_crypto.services.stream import StreamConfig, Verdict
+from zvt_crypto.simulator.stream.registry import STREAMS
+
+STREAMED: Final = tuple(stream.name for stream in STREAMS)
+WITHIN_S: Final = 45
+FOUND_WITHIN_S: Final = 6.0
+US_PER_S: Final = 1_000_000
+HOUR_US: Final = 3_600 * US_PER_S
+# Bybit's REST has no trades of an hour ago, and its ids do not count.
+COUNTED: Final = tuple(name for name in STREAMED if name != "bybit")
+# Deadlines of silence as they are in use; only what follows a verdict is quicker.
+IN_USE: Final = StreamConfig()
+CONFIG: Final = replace(
+    QUICK,
+    silent_after_s=IN_USE.silent_after_s,
+    silent_factor=IN_USE.silent_factor,
+    quiet_probe_s=IN_USE.quiet_probe_s,
+    probes_per_s=IN_USE.probes_per_s,
+    in_flight_s=IN_USE.in_flight_s,
+)
+
+
+class Lag:
+    """How late this process's loop is at most: what a shared machine adds to every deadline."""
+
+    def __init__(self) -> None:
+        self.most_s = 0.0
+
+    async def watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + 0.02
+            await asyncio.sleep(0.02)
+            self.most_s = max(self.most_s, loop.time() - due)
+
+
+def records(streamed: Streamed, series: Series, kind: type[Any]) -> list[Any]:
+    return [one for one in streamed.seen.get(series, ()) if type(one) is kind]
+
+
+@pytest.fixture(scope="module")
+def busy() -> Iterator[Sim]:
+    with simulator("--limits", "off", "--trades-per-day", "400000") as running:
+        yield running
+
+
+async def test_one_silent_symbol_on_a_busy_socket_is_found(busy: Sim) -> None:
+    async with asyncio.TaskGroup() as group:
+        for exchange in STREAMED:
+            group.create_task(_find_silent(busy, exchange))
+
+
+async def _find_silent(busy: Sim, exchange: str) -> None:
+    silent = Series(exchange, SYMBOL[exchange], Kind.TRADES)
+    other = Series(exchange, SYMBOL[exchange].replace("BTC", "ETH"), Kind.TRADES)
+    async with streaming(busy, [silent, other], config=CONFIG) as streamed:
+        # given two busy symbols on one socket
+        assert len(streamed.service.venues[exchange].pool.connections) == 1
+        await eventually(lambda: all(len(streamed.seen.get(s, ())) > 15 for s in (silent, other)))
+        lag = Lag()
+        watching = asyncio.create_task(lag.watch())
+
+        # when one of them goes silent while its market trades on
+        told = {"kind": "ws_silent_symbol", "exchange": exchange, "symbol": silent.symbol}
+        fault = busy.send("POST", "/_faults", told)[0]["id"]
+        await eventually(lambda: records(streamed, silent, Stale))
+        watching.cancel()
+        (stale, *_) = records(streamed, silent, Stale)
+        query = f"exchange={exchange}&kind=ws_silent_symbol"
+        withheld = min(
+            one["first_us"]
+            for one in busy.get(f"/_truth/injected?{query}")
+            if one["symbol"] == silent.symbol
+        )
+        took_s = (stale.ts_recv - withheld) / US_PER_S
+        sys.stdout.write(
+            f"\n{exchange}: stale {took_s:.2f} s after the first trade withheld, "
+            f"the loop at most {lag.most_s:.2f} s late\n"
+        )
+
+        # then it was found in time, the other was not suspected, and nothing is lost
+        assert 0 < took_s < FOUND_WITHIN_S + lag.most_s
+        assert not records(streamed, other, Stale)
+        busy.send("DELETE", f"/_faults/{fault}")
+        (feed, *_) = (one for one in streamed.service.feeds() if one.series == silent)
+        await eventually(lambda: feed.health.verdict is Verdict.LIVE)
+        await streamed.settled(WITHIN_S)
+        await check_trades(busy, streamed, silent)
+        await check_trades(busy, streamed, other)
+
+
+@pytest.mark.slow
+async def test_a_quiet_symbol_is_not_called_stale() -> None:
+    # given symbols that trade once a minute or so
+    with simulator("--limits", "off", "--trades-per-day", "1500") as sim:
+        await _watch_quiet(sim, seconds=12.0)
+
+
+@pytest.mark.campaign
+async def test_a_quiet_symbol_is_not_called_stale_for_minutes() -> None:
+    with simulator("--limits", "off", "--trades-per-day", "1500") as sim:
+        await _watch_quiet(sim, seconds=180.0)
+
+
+async def _watch_quiet(sim: Sim, seconds: float) -> None:
+    wanted = [
+        Series(exchange, symbol, Kind.TRADES)
+        for exchange in STREAMED
+        for symbol in (SYMBOL[exchange], SYMBOL[exchange].replace("BTC", "ETH"))
+    ]
+    async with streaming(sim, wanted, config=CONFIG) as streamed:
+        began = asyncio.get_running_loop().time()
+        probes = streamed.service._probes
+        await eventually(lambda: asyncio.get_running_loop().time() - began > seconds, seconds + 10)
+
+        # then silence was looked into, and found to be the market's
+        assert all(probes[exchange].asked >= 2 for exchange in STREAMED)
+        for feed in streamed.service.feeds():
+            seen = streamed.seen.get(feed.series, ())
+            assert not [one for one in seen if type(one) in (Stale, Gap, GapRepaired)], feed.series
+            assert feed.health.verdict in (Verdict.QUIET, Verdict.LIVE), feed.series
+            assert feed.gap is None
+        assert await streamed.service.sink.commit()
+        traded = [one for one in wanted if len(streamed.seen.get(one, ())) > 1]
+        for series in traded:
+            await check_trades(sim, streamed, series)
+        asked = {exchange: probes[exchange].asked for exchange in STREAMED}
+        sys.stdout.write(f"\n{seconds:.0f} s: probes {asked}, {len(traded)} series traded\n")
+
+
+async def test_an_hour_without_a_trade_is_no_gap() -> None:
+    with simulator("--limits", "off", "--trades-per-day", "500000") as sim:
+        async with asyncio.TaskGroup() as group:
+            for exchange in COUNTED:
+                group.create_task(_rest_for_an_hour(sim, exchange))
+
+
+async def _rest_for_an_hour(sim: Sim, exchange: str) -> None:
+    # given a store that ends where a market fell silent an hour ago, and rests for seconds yet
+    now_us = sim.get("/_clock")["now_us"]
+    silent_us, wakes_us = now_us - HOUR_US, now_us + 8 * US_PER_S
+    sim.fault("outage", exchange=exchange, start=silent_us, end=wakes_us)
+    series = Series(exchange, SYMBOL[exchange], Kind.TRADES)
+    config = replace(CONFIG, silent_after_s=1.0)
+    async with streaming(sim, [], config=config) as streamed:
+        before = Range(silent_us - 30 * US_PER_S, silent_us + US_PER_S)
+        await streamed.platform.loader.fill(series, before, again=False)
+        assert (await streamed.platform.store.read(series, ALWAYS)).num_rows > 50
+
+        # when it is streamed until it trades again
+        await streamed.service.add([series])
+        await eventually(lambda: len(streamed.seen.get(series, ())) > 20)
+
+        # then nothing is missing, nothing was stale, and the whole hour is known
+        assert not records(streamed, series, Stale)
+        assert gaps_of(streamed, series) == (0, 0, 0)
+        await streamed.settled(WITHIN_S)
+        await check_trades(sim, streamed, series)
+        ledger = await streamed.platform.store.coverage(series)
+        assert ledger[0].start == before.start
+        assert ledger[-1].end > wakes_us
