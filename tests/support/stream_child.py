@@ -98,7 +98,8 @@ async def main(sim: str, store: str, pending: int, names: Sequence[str]) -> None
         child.service.on(child.take)
         obeying = asyncio.create_task(child.obey())
         async with child.service as service:
-            series = [Series(*name.split(":"), Kind.TRADES) for name in names]
+            pairs = [name.partition(":")[::2] for name in names]
+            series = [Series(exchange, symbol, Kind.TRADES) for exchange, symbol in pairs]
             await service.add(series)
             say(event="started")
             await child.stop.wait()

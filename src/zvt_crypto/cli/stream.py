@@ -9,6 +9,7 @@ import typer
 from zvt_crypto.bootstrap.live import Live
 from zvt_crypto.bootstrap.platform import Platform
 from zvt_crypto.bootstrap.subscription import DEFAULT_KINDS, check_requests, resolve
+from zvt_crypto.bootstrap.warm import warm_up
 from zvt_crypto.cli.flags import SimFlag, StoreFlag
 from zvt_crypto.cli.live import (
     ForFlag,
@@ -87,6 +88,7 @@ def stream(
         live = Live(platform, "stream", journal=settings.stream.journal)
         with until_stopped() as stop:
             teller = Teller(as_json=json, is_quiet=quiet, ended=stop)
+            warm_up()
             async with live:
                 live.service.on(teller)
                 await live.service.add(series)

@@ -94,6 +94,11 @@ class RecordedRest:
 class NoFiller:
     """Nothing is repaired here: nothing may be lost."""
 
+    def settle_s(self, exchange: str) -> float:
+        """Return nothing to wait for."""
+        del exchange
+        return 0.0
+
     async def fill(self, series: Series, asked: Range, *, again: bool = False) -> None:
         """Refuse."""
         raise RuntimeError(f"a gap in {series} at {asked} (again: {again})")

@@ -271,7 +271,8 @@ def moved(frame: bytes, step: dict[str, int], times: int) -> bytes:
     """Return a frame with ids and times moved on so many times by `step`."""
     if not times:
         return frame
-    by = dict.fromkeys(_TIMES, step["ms"]) | dict.fromkeys(_IDS, step["ids"])
+    by: dict[bytes, int] = dict.fromkeys(_TIMES, step["ms"])
+    by.update(dict.fromkeys(_IDS, step["ids"]))
     place = step["book"]
 
     def move(found: re.Match[bytes]) -> bytes:

@@ -255,10 +255,27 @@ class Feed:
         self._findings = []
         if end is not None and self.claimed_us is not None:
             start = min([*starts, self.claimed_us])
-            self._findings.append(Finding(start, end, Verdict.MISSING))
             self.claimed_us = end
             self.counters.gaps += 1
-            self.announce(Gap(self.series, start, end, self.hub.now_us(), "overflow"))
+            self._give_up(
+                OpenGap(
+                    start=start,
+                    end=end,
+                    reason="overflow",
+                    opened_us=self.hub.now_us(),
+                    is_late=True,
+                )
+            )
+
+    def _give_up(self, gap: OpenGap) -> None:
+        """Announce what was dropped, and have it loaded again; consumers have seen its rows."""
+        self._findings.append(Finding(gap.start, gap.end, Verdict.MISSING))
+        self.announce(Gap(self.series, gap.start, gap.end, gap.opened_us, gap.reason))
+        self.hub.mend(self, gap)
+
+    def refilled(self, gap: OpenGap, rows: int, *, is_whole: bool, detail: str) -> None:
+        """Take note that dropped rows are in the store after all, or will not be."""
+        self._close_gap(gap, rows, is_whole=is_whole, detail=detail)
 
     def _seal(self) -> None:
         self._pieces.append(to_table(self.series.kind, self._rows))
@@ -316,13 +333,18 @@ class ReadingFeed(Feed):
         if end <= start:
             return
         self.counters.gaps += 1
-        self.counters.unrecoverable += 1
-        self.announce(Gap(self.series, start, end, record.ts_recv, "disconnect"))
-        detail = f"no exchange keeps the history of {self.series.kind}"
-        self.announce(GapUnrecoverable(self.series, start, end, record.ts_recv, detail))
         if self.is_stored:
             self.claim_to(start)
-            self.note(start, end, Verdict.UNRECOVERABLE)
+            self.claimed_us = end
+        self._give_up(OpenGap(start=start, end=end, reason="disconnect", opened_us=record.ts_recv))
+
+    def _give_up(self, gap: OpenGap) -> None:
+        """Say that it is lost: nobody has it."""
+        if self.is_stored:
+            self._findings.append(Finding(gap.start, gap.end, Verdict.UNRECOVERABLE))
+        self.announce(Gap(self.series, gap.start, gap.end, gap.opened_us, gap.reason))
+        detail = f"no exchange keeps the history of {self.series.kind}"
+        self._close_gap(gap, 0, is_whole=False, detail=detail)
 
 
 class FundingFeed(Feed):

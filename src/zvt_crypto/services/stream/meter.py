@@ -8,6 +8,7 @@ import asyncio
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -136,7 +137,7 @@ class Meter:
     def feed_totals(self) -> dict[tuple[str, str], Counters]:
         """Return the counters of all feeds there are and were, by exchange and kind."""
         self._follow()
-        sums = {key: msgspec.structs.replace(one) for key, one in self._gone_feeds.items()}
+        sums = {key: replace(one) for key, one in self._gone_feeds.items()}
         for feed, key in self._feeds.items():
             _add_counters(sums.setdefault(key, Counters()), feed.counters)
         return sums

@@ -6,7 +6,7 @@ from random import Random
 
 import pyarrow as pa
 
-from zvt_crypto.core.errors import CryptoError, FatalError
+from zvt_crypto.core.errors import DataError, FatalError, RetryableError, StoreFull
 from zvt_crypto.core.interval import US_PER_S
 from zvt_crypto.core.ledger import SETTLED, Coverage, Verdict
 from zvt_crypto.core.ranges import Range, subtract
@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 # Tries by ids alone; then the loader proves, in questions of its own, what there is and is not.
 _BY_IDS = 2
 _MARGIN_S = 0.3
+# A store that does not take rows is asked again after this; it does not count as a try.
+_STORE_WAIT_S = 0.5
 # The answer to one question is held in memory.
 _SHORT_US = 600 * US_PER_S
 
@@ -51,7 +53,10 @@ class Mender:
         try:
             async with slots:
                 rows, is_whole, detail = await self._try(feed, gap)
-            feed.mended(gap, rows, is_whole=is_whole, detail=detail)
+            if gap.reason == "overflow":
+                feed.refilled(gap, rows.num_rows, is_whole=is_whole, detail=detail)
+            else:
+                feed.mended(gap, rows, is_whole=is_whole, detail=detail)
             log.log(
                 logging.INFO if is_whole else logging.WARNING,
                 "stream_gap_repaired" if is_whole else "stream_gap_open",
@@ -69,25 +74,24 @@ class Mender:
         for _ in range(self._config.repair_tries):
             gap.tries += 1
             # The loader looks at what lies beside the gap, so that has to be in the store.
-            if not await self._sink.commit():
-                detail = f"the store does not take rows: {self._sink.failing}"
+            while not await self._sink.commit():
+                await asyncio.sleep(_STORE_WAIT_S)
+            try:
+                await self._fill(feed, gap, again=again)
+            except (StoreFull, RetryableError, DataError) as e:
+                detail = str(e)
+            except FatalError as e:
+                return await self._read(series, asked), False, str(e)
             else:
-                try:
-                    await self._fill(feed, gap, again=again)
-                except FatalError as e:
-                    return await self._read(series, asked), False, str(e)
-                except CryptoError as e:
-                    detail = str(e)
-                else:
-                    ledger = await self._store.coverage(series, asked)
-                    rows = await self._read(series, asked)
-                    if _is_lost(ledger):
-                        return rows, False, "the exchange does not have it any more"
-                    if _is_settled(asked, ledger) and _ids_agree(series, gap, rows):
-                        return rows, True, ""
-                    # An answer from a cache may be older than the gap: the same question again.
-                    again = _is_settled(asked, ledger)
-                    detail = "the exchange has not given all of it yet"
+                ledger = await self._store.coverage(series, asked)
+                rows = await self._read(series, asked)
+                if _is_lost(ledger):
+                    return rows, False, "the exchange does not have it any more"
+                if _is_settled(asked, ledger) and _ids_agree(series, gap, rows):
+                    return rows, True, ""
+                # An answer from a cache may be older than the gap: the same question again.
+                again = _is_settled(asked, ledger)
+                detail = "the exchange has not given all of it yet"
             await asyncio.sleep(0.2 + next(waits))
         ledger = await self._store.coverage(series, asked)
         # Asked so often, an exchange that leaves ids out has left them out: not every hole in ids
