@@ -74,7 +74,7 @@ class Mender:
         for _ in range(self._config.repair_tries):
             gap.tries += 1
             # The loader looks at what lies beside the gap, so that has to be in the store.
-            while not await self._sink.commit():
+            while not await self._sink.commit():  # noqa: ASYNC110 - it asks the store each time
                 await asyncio.sleep(_STORE_WAIT_S)
             try:
                 await self._fill(feed, gap, again=again)
