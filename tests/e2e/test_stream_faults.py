@@ -5,7 +5,7 @@ time from the first claim to the last; the consumer saw every trade once; the bo
 """
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import Any, Final
 
 import pytest
@@ -46,12 +46,32 @@ def name(case: Case) -> str:
     return f"{case.kind}-{what}".rstrip("-")
 
 
+# Each fault once, four at a time, each on another exchange.
+_TURNS: Final = [
+    {EXCHANGES[(at + turn) % len(EXCHANGES)]: case for at, case in enumerate(part)}
+    for turn, part in enumerate(
+        CASES[start : start + len(EXCHANGES)] for start in range(0, len(CASES), len(EXCHANGES))
+    )
+]
+
+
+@pytest.mark.parametrize(
+    "cases", _TURNS, ids=lambda cases: "+".join(name(case) for case in cases.values())
+)
+async def test_nothing_is_lost_and_nothing_is_twice(sim: Sim, cases: dict[str, Case]) -> None:
+    await judge_together(sim, cases)
+
+
+@pytest.mark.campaign
 @pytest.mark.parametrize("case", CASES, ids=name)
-async def test_nothing_is_lost_and_nothing_is_twice(sim: Sim, case: Case) -> None:
-    sim.send("POST", "/_stats/reset")
+async def test_no_exchange_loses_anything(sim: Sim, case: Case) -> None:
+    await judge_together(sim, dict.fromkeys(EXCHANGES, case))
+
+
+async def judge_together(sim: Sim, cases: Mapping[str, Case]) -> None:
     try:
         async with asyncio.TaskGroup() as together:
-            for exchange in EXCHANGES:
+            for exchange, case in cases.items():
                 together.create_task(judge(sim, exchange, case))
     finally:
         sim.heal()
