@@ -143,11 +143,13 @@ class BookRule(msgspec.Struct, frozen=True):
         keeps: how many messages are kept while a snapshot is awaited; of more the oldest go, and
             the snapshot has to be newer.
         max_levels: see `OrderBook`.
+        joins_rest: the numbers of a REST snapshot are those of the stream.
     """
 
     overlaps: bool = False
     keeps: int = 5_000
     max_levels: int = 50_000
+    joins_rest: bool = False
 
 
 class BookSync:

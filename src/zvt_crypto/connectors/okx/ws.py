@@ -185,7 +185,7 @@ class OkxProtocol:
 
     def book_rule(self, route: str) -> BookRule:  # noqa: ARG002 - the same for all
         """Return how the messages of a book follow one another."""
-        return BookRule()
+        return BookRule(joins_rest=True)
 
     def parser(self, route: str, resolve: Resolve, *, exact: bool = False) -> FrameParser:
         """Return a parser for one new connection."""

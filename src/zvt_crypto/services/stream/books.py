@@ -44,6 +44,7 @@ class BookFeed(Feed):
         self._renew = renew
         self._owner: object = None
         self._asked_us = 0
+        self._asks = 0
         self._stale_since: int | None = None
         self._top: tuple[Any, Any] | None = None
 
@@ -118,6 +119,7 @@ class BookFeed(Feed):
     def _took(self, step: Step, message: Book) -> None:
         if step is Step.APPLIED or step is Step.REPLACED:
             self._stale_since = None
+            self._asks = 0
             self._release(message)
             self.health.is_repairing = False
             if self.quotes is not None:
@@ -141,7 +143,17 @@ class BookFeed(Feed):
 
     def _ask(self) -> None:
         self._asked_us = self.hub.now_us()
+        self._asks += 1
         self._renew(self)
+
+    @property
+    def wants_rest(self) -> bool:
+        """Return whether the next snapshot is to come over REST.
+
+        Always where they come so; else when the socket has been asked for one in vain, and the
+        numbers of REST are those of the socket (OKX, which may stop sending snapshots).
+        """
+        return self.from_rest or (self.sync.rule.joins_rest and self._asks > 1)
 
     def _told_reset(self, reason: str) -> None:
         self.counters.resets += 1

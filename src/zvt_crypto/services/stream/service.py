@@ -50,17 +50,16 @@ from zvt_crypto.services.stream.feed import (
 )
 from zvt_crypto.services.stream.handler import Handler, HandlerQueue
 from zvt_crypto.services.stream.pool import Pool
-from zvt_crypto.services.stream.probe import PROBED, Probe
 from zvt_crypto.services.stream.repair import Mender
 from zvt_crypto.services.stream.sink import Sink
 from zvt_crypto.services.stream.trades import CountedTradeFeed, TradeFeed, UncountedTradeFeed
 from zvt_crypto.services.stream.venue import Venue
+from zvt_crypto.services.stream.watch import Watch
 
 log = logging.getLogger(__name__)
 
 _TICK_S: Final = 0.1
 _DRAIN_S: Final = 10.0
-_PROBES_AT_ONCE: Final = 4
 _SNAPSHOT_TRIES: Final = 8
 
 Instruments = Callable[[str], Coroutine[Any, Any, Iterable[Instrument]]]
@@ -113,13 +112,9 @@ class CryptoStreamService:
     venues: dict[str, Venue] = field(default_factory=dict[str, Venue])
     sink: Sink = field(init=False)
     mender: Mender = field(init=False)
+    watch: Watch = field(init=False)
     _listeners: list[_Listener] = field(default_factory=list[_Listener])
     _tasks: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
-    _probes: dict[str, Probe] = field(default_factory=dict[str, Probe])
-    _probed_s: dict[str, float] = field(default_factory=dict[str, float])
-    _probing: int = 0
-    _audited_s: dict[Series, float] = field(default_factory=dict[Series, float])
-    _auditing: int = 0
     _is_full: bool = False
     _changing: asyncio.Lock = field(default_factory=asyncio.Lock)
     _is_running: bool = False
@@ -127,6 +122,9 @@ class CryptoStreamService:
     def __post_init__(self) -> None:
         self.sink = Sink(self.store, self.clock, self.config, self.feeds)
         self.mender = Mender(self.store, self.filler, self.sink, self.config, self.rng)
+        self.watch = Watch(
+            self.venues, self.clock, self.config, lambda work, name: self.spawn(work, name=name)
+        )
 
     # -- life -----------------------------------------------------------------------------------
 
@@ -136,7 +134,7 @@ class CryptoStreamService:
             self._start(listener)
         self.spawn(self.sink.run(), name="sink")
         self.spawn(self._tick(), name="tick")
-        self.spawn(self._retry_missing(), name="retry")
+        self.spawn(self.watch.retry_missing(self.store, self.filler), name="retry")
         return self
 
     async def __aexit__(
@@ -398,7 +396,6 @@ class CryptoStreamService:
         )
         venue.pool.pause(on=self._is_full)
         self.venues[exchange] = venue
-        self._probes[exchange] = Probe(venue.connector, self.config)
         return venue
 
     def _feed(self, series: Series, instrument: Instrument) -> Feed:
@@ -507,7 +504,7 @@ class CryptoStreamService:
         self.spawn(self.mender.mend(feed, gap), name=f"mend {feed.series}")
 
     def _renew_book(self, feed: BookFeed) -> None:
-        if feed.from_rest:
+        if feed.wants_rest:
             self.spawn(self._fetch_book(feed), name=f"book {feed.series}")
         else:
             self.venues[feed.series.exchange].pool.renew(*feed.place)
@@ -539,82 +536,8 @@ class CryptoStreamService:
                     feed.tick(now_us)
                 for works in venue.works.values():
                     works.advance(now_us)
-                self._look_into_silence(venue, now_us)
-                self._audit_uncounted(venue)
-
-    def _look_into_silence(self, venue: Venue, now_us: int) -> None:
-        """Ask about the feed that has been silent for longest beyond its habit, if any."""
-        now_s = self.clock.monotonic_s()
-        pause_s = 1.0 / self.config.probes_per_s
-        if self._is_full or now_s - self._probed_s.get(venue.exchange, 0.0) < pause_s:
-            return
-        suspects = [
-            feed
-            for feed in venue.feeds.values()
-            if feed.series.kind in PROBED and feed.gap is None and feed.health.is_suspect(now_us)
-        ]
-        if not suspects or self._probing >= _PROBES_AT_ONCE:
-            return
-        self._probed_s[venue.exchange] = now_s
-        worst = max(suspects, key=lambda feed: feed.health.overdue_us(now_us))
-        self.spawn(self._probe(venue, worst), name=f"probe {worst.series}")
-
-    def _audit_uncounted(self, venue: Venue) -> None:
-        """Compare one uncounted feed whose turn it is with REST."""
-        now_s = self.clock.monotonic_s()
-        due = [
-            feed
-            for feed in venue.feeds.values()
-            if isinstance(feed, UncountedTradeFeed)
-            and feed.gap is None
-            and now_s - self._audited_s.get(feed.series, 0.0) > self.config.audit_every_s
-        ]
-        if not due or self._is_full or self._auditing >= _PROBES_AT_ONCE:
-            return
-        oldest = min(due, key=lambda feed: self._audited_s.get(feed.series, 0.0))
-        self._audited_s[oldest.series] = now_s
-        self.spawn(self._audit(venue, oldest), name=f"audit {oldest.series}")
-
-    async def _audit(self, venue: Venue, feed: UncountedTradeFeed) -> None:
-        self._auditing += 1
-        try:
-            await self._probes[venue.exchange].audit(feed, self.now_us())
-        finally:
-            self._auditing -= 1
-
-    async def _probe(self, venue: Venue, feed: Feed) -> None:
-        self._probing += 1
-        try:
-            is_stale = await self._probes[venue.exchange].look(feed, self.now_us())
-        finally:
-            self._probing -= 1
-        if not is_stale:
-            return
-        if isinstance(feed, BookFeed):
-            feed.void("stale")
-        if feed.health.tries > self.config.resubscribe_tries:
-            venue.pool.move(*feed.place)
-        elif not (isinstance(feed, BookFeed) and not feed.from_rest):
-            venue.pool.renew(*feed.place)
-
-    async def _retry_missing(self) -> None:
-        """Ask again, every now and then, for what stayed missing while the service ran."""
-        while True:
-            await asyncio.sleep(self.config.retry_missing_s)
-            for feed in self.feeds():
-                if not isinstance(feed, TradeFeed) or feed.gap is not None:
-                    continue
-                since = self.now_us() - int(self.config.catch_up_s * US_PER_S)
-                for entry in await self.store.coverage(feed.series):
-                    if entry.verdict is Held.MISSING and entry.end > since:
-                        try:
-                            await self.filler.fill(feed.series, entry.range, again=False)
-                        except CryptoError as e:
-                            log.info(
-                                "stream_retry_failed",
-                                extra={"series": str(feed.series), "code": e.code},
-                            )
-                            break
+            if not self._is_full:
+                self.watch.tick(now_us)
 
 
 def streamable(
