@@ -120,3 +120,13 @@ def injected(sim: Sim, exchange: str, series: Series) -> list[Any]:
         for one in told
         if one.get("symbol") == series.symbol and "rade" in str(one.get("topic", one))
     ]
+
+
+async def test_a_book_whose_snapshots_never_come_begins_with_one_of_rest(sim: Sim) -> None:
+    series = Series("okx", SYMBOL["okx"], Kind.BOOK)
+    sim.fault("ws_no_snapshot", exchange="okx")
+    try:
+        async with streaming(sim, [series]) as streamed:
+            await check_book(sim, streamed, series)
+    finally:
+        sim.heal()
