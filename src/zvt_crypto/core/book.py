@@ -1,16 +1,20 @@
 """Order books: levels, and the procedure that keeps them equal to the exchange's. Pure.
 
-`OrderBook` is a dictionary of sizes by price beside a sorted list of prices, for each side: of all
-layouts measured the fastest when the top is read after every message. `BookSync` decides what a
-message does to it. The exchanges publish different procedures, which come down to one rule: a
-message moves the book from `prev_sequence` to `sequence`, and may be applied to a book that stands
-there. See the order-book sections of docs/exchanges.
+`OrderBook` is a dictionary of sizes by price beside a sorted list of the prices near the top, for
+each side: of all layouts measured the fastest when the top is read after every message. `BookSync`
+decides what a message does to it. The exchanges publish different procedures, which come down to
+one rule: a message moves the book from `prev_sequence` to `sequence`, and may be applied to a book
+that stands there. See the order-book sections of docs/exchanges.
 """
 
+from abc import ABC, abstractmethod
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Iterable
 from enum import StrEnum
+from heapq import nlargest, nsmallest
+from math import inf
+from typing import Final
 
 import msgspec
 
@@ -21,18 +25,133 @@ CROSSED_US = US_PER_S
 """A book crossed for so long is wrong; shorter it may be in the middle of an auction's match."""
 
 
+_KEPT_NEAR: Final = 128
+_FEWEST_NEAR: Final = 24
+_MOST_NEAR: Final = 512
+
+
+class _Side(ABC):
+    """One side: sizes by price, and a sorted list of the prices near the top.
+
+    `near` holds every price from the top to `edge`, ascending; prices beyond `edge` are in `sizes`
+    alone. Most changes of a deep book are out there, and cost no search. When the near ones run
+    out, or grow, they are chosen anew.
+    """
+
+    __slots__ = ("edge", "near", "sizes")
+
+    def __init__(self) -> None:
+        self.sizes: dict[float, float] = {}
+        self.near: list[float] = []
+        self.edge = 0.0
+        self.renew()
+
+    def replace(self, levels: Iterable[Level]) -> None:
+        """Take all levels, in any order."""
+        self.sizes = {price: size for price, size in levels if size}
+        self.renew()
+
+    @abstractmethod
+    def apply(self, levels: Iterable[Level]) -> None:
+        """Take changes."""
+
+    @abstractmethod
+    def renew(self) -> None:
+        """Choose the near prices anew."""
+
+    @abstractmethod
+    def prices(self, depth: int | None) -> list[float]:
+        """Return prices, best first."""
+
+    def levels(self, depth: int | None) -> list[Level]:
+        """Return levels, best first."""
+        sizes = self.sizes
+        return [(price, sizes[price]) for price in self.prices(depth)]
+
+    def keep(self, most: int) -> None:
+        """Forget the levels furthest from the top, so that `most` remain."""
+        if len(self.sizes) > most:
+            self.replace(self.levels(most))
+
+
+class _Bids(_Side):
+    __slots__ = ()
+
+    def apply(self, levels: Iterable[Level]) -> None:
+        sizes, near, edge = self.sizes, self.near, self.edge
+        for price, size in levels:
+            # Most levels that come are there already, so that is asked first.
+            if price in sizes:
+                if size:
+                    sizes[price] = size
+                else:
+                    del sizes[price]
+                    if price >= edge:
+                        del near[bisect_left(near, price)]
+            elif size:
+                sizes[price] = size
+                if price >= edge:
+                    insort(near, price)
+        if not _FEWEST_NEAR < len(near) < _MOST_NEAR:
+            self.renew()
+
+    def renew(self) -> None:
+        if len(self.sizes) > _KEPT_NEAR:
+            self.near = nlargest(_KEPT_NEAR, self.sizes)[::-1]
+            self.edge = self.near[0]
+        else:
+            self.near = sorted(self.sizes)
+            self.edge = -inf
+
+    def prices(self, depth: int | None) -> list[float]:
+        if depth is not None and depth <= len(self.near):
+            return self.near[: -depth - 1 : -1]
+        return sorted(self.sizes, reverse=True)[:depth]
+
+
+class _Asks(_Side):
+    __slots__ = ()
+
+    def apply(self, levels: Iterable[Level]) -> None:
+        sizes, near, edge = self.sizes, self.near, self.edge
+        for price, size in levels:
+            if price in sizes:
+                if size:
+                    sizes[price] = size
+                else:
+                    del sizes[price]
+                    if price <= edge:
+                        del near[bisect_left(near, price)]
+            elif size:
+                sizes[price] = size
+                if price <= edge:
+                    insort(near, price)
+        if not _FEWEST_NEAR < len(near) < _MOST_NEAR:
+            self.renew()
+
+    def renew(self) -> None:
+        if len(self.sizes) > _KEPT_NEAR:
+            self.near = nsmallest(_KEPT_NEAR, self.sizes)
+            self.edge = self.near[-1]
+        else:
+            self.near = sorted(self.sizes)
+            self.edge = inf
+
+    def prices(self, depth: int | None) -> list[float]:
+        if depth is not None and depth <= len(self.near):
+            return self.near[:depth]
+        return sorted(self.sizes)[:depth]
+
+
 class OrderBook:
     """Both sides of a book; sizes are absolute, a size of zero removes a price."""
 
-    __slots__ = ("_ask_prices", "_asks", "_bid_prices", "_bids", "_most")
+    __slots__ = ("_asks", "_bids", "_most")
 
     def __init__(self, max_levels: int = 50_000) -> None:
         """Begin empty; of more than `max_levels` a side the ones furthest from the top go."""
-        self._bids: dict[float, float] = {}
-        self._asks: dict[float, float] = {}
-        # Both ascending: the best bid is last, the best ask first.
-        self._bid_prices: list[float] = []
-        self._ask_prices: list[float] = []
+        self._bids = _Bids()
+        self._asks = _Asks()
         self._most = max_levels
 
     def clear(self) -> None:
@@ -41,79 +160,57 @@ class OrderBook:
 
     def replace(self, bids: Iterable[Level], asks: Iterable[Level]) -> None:
         """Take a whole book in any order."""
-        self._bids = {price: size for price, size in bids if size}
-        self._asks = {price: size for price, size in asks if size}
-        self._bid_prices = sorted(self._bids)
-        self._ask_prices = sorted(self._asks)
+        self._bids.replace(bids)
+        self._asks.replace(asks)
         self._trim()
 
     def apply(self, bids: Iterable[Level], asks: Iterable[Level]) -> None:
         """Take changes; removing a price that is not there is no error."""
         if bids:
-            _change(bids, self._bids, self._bid_prices)
+            self._bids.apply(bids)
         if asks:
-            _change(asks, self._asks, self._ask_prices)
-        if len(self._bid_prices) > self._most or len(self._ask_prices) > self._most:
+            self._asks.apply(asks)
+        if len(self._bids.sizes) > self._most or len(self._asks.sizes) > self._most:
             self._trim()
 
     @property
     def best_bid(self) -> Level | None:
         """Highest bid."""
-        if not self._bid_prices:
+        side = self._bids
+        if not side.near:
             return None
-        price = self._bid_prices[-1]
-        return price, self._bids[price]
+        price = side.near[-1]
+        return price, side.sizes[price]
 
     @property
     def best_ask(self) -> Level | None:
         """Lowest ask."""
-        if not self._ask_prices:
+        side = self._asks
+        if not side.near:
             return None
-        price = self._ask_prices[0]
-        return price, self._asks[price]
+        price = side.near[0]
+        return price, side.sizes[price]
 
     @property
     def is_crossed(self) -> bool:
         """Return whether somebody bids at least what another asks."""
-        bids, asks = self._bid_prices, self._ask_prices
+        bids, asks = self._bids.near, self._asks.near
         return bool(bids) and bool(asks) and bids[-1] >= asks[0]
 
     def bids(self, depth: int | None = None) -> list[Level]:
         """Return bids, best first."""
-        prices = self._bid_prices[::-1] if depth is None else self._bid_prices[: -depth - 1 : -1]
-        return [(price, self._bids[price]) for price in prices]
+        return self._bids.levels(depth)
 
     def asks(self, depth: int | None = None) -> list[Level]:
         """Return asks, best first."""
-        return [(price, self._asks[price]) for price in self._ask_prices[:depth]]
+        return self._asks.levels(depth)
 
     def __len__(self) -> int:
-        return len(self._bids) + len(self._asks)
+        return len(self._bids.sizes) + len(self._asks.sizes)
 
     def _trim(self) -> None:
-        most = self._most
-        if len(self._bid_prices) > most:
-            for price in self._bid_prices[:-most]:
-                del self._bids[price]
-            del self._bid_prices[:-most]
-        if len(self._ask_prices) > most:
-            for price in self._ask_prices[most:]:
-                del self._asks[price]
-            del self._ask_prices[most:]
-
-
-def _change(levels: Iterable[Level], sizes: dict[float, float], prices: list[float]) -> None:
-    """Change one side. Most levels that come are there already, so that is asked first."""
-    for price, size in levels:
-        if price in sizes:
-            if size:
-                sizes[price] = size
-            else:
-                del sizes[price]
-                del prices[bisect_left(prices, price)]
-        elif size:
-            sizes[price] = size
-            insort(prices, price)
+        self._bids.keep(self._most)
+        self._asks.keep(self._most)
 
 
 class Step(StrEnum):

@@ -1,5 +1,6 @@
 """Order books against a naive reference, and the procedures of the four exchanges."""
 
+import random
 from collections.abc import Iterable
 
 import pytest
@@ -72,6 +73,34 @@ def test_a_replaced_book_has_nothing_of_before(before: list[Level], after: list[
     fresh = OrderBook()
     fresh.replace(after, after)
     assert (book.bids(), book.asks()) == (fresh.bids(), fresh.asks())
+
+
+@given(st.integers(0, 2**32))
+def test_a_deep_book_is_right_near_the_top_and_far_from_it(seed: int) -> None:
+    # given a book of a thousand levels a side, whose top is eaten away and grows again
+    chance = random.Random(seed)
+    bids = {1_000.0 - n: 1.0 for n in range(1_000)}
+    asks = {1_001.0 + n: 1.0 for n in range(1_000)}
+    book = OrderBook()
+    book.replace(bids.items(), asks.items())
+    for _ in range(60):
+        # when changes come, most of them far away, some in runs from the top
+        middle = chance.choice((0, 0, 5, 300, 900))
+        news = [(1_000.0 - middle - n, chance.choice((0.0, 0.0, 2.0))) for n in range(40)]
+        others = [(1_001.0 + middle + n, chance.choice((0.0, 3.0))) for n in range(40)]
+        book.apply(news, others)
+        for side, changes in ((bids, news), (asks, others)):
+            for price, size in changes:
+                side[price] = size
+                if not size:
+                    del side[price]
+        # then the top and any depth are those of the naive reference
+        assert book.best_bid == max(bids.items(), default=None)
+        assert book.best_ask == min(asks.items(), default=None)
+        assert book.bids(50) == sorted(bids.items(), reverse=True)[:50]
+        assert book.asks(200) == sorted(asks.items())[:200]
+    assert book.bids() == sorted(bids.items(), reverse=True)
+    assert book.asks() == sorted(asks.items())
 
 
 def test_a_book_is_bounded_and_keeps_the_top() -> None:
