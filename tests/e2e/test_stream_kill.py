@@ -203,7 +203,9 @@ async def _check_ended(sim: Sim, folder: Path, seen: dict[str, list[str]]) -> No
     given = {"store": str(folder), "sim": sim.url, "state_dir": str(folder.with_suffix(".state"))}
     async with Platform(load_settings(given, environ={}).settings) as platform:
         for series in SERIES:
-            await check_stored(sim, platform.store, series)
+            # Bybit's are claimed once they were audited, which may not have been yet.
+            if series.exchange != "bybit" or await platform.store.coverage(series):
+                await check_stored(sim, platform.store, series)
             lost = set(seen[name_of(series)]) - set(await ids_of(platform.store, series))
             assert not lost, f"{series}: {len(lost)} trades a handler saw are lost"
         assert list((await platform.store.verify()).faults) == []
