@@ -135,7 +135,7 @@ async def _watch_quiet(sim: Sim, seconds: float) -> None:
     ]
     async with streaming(sim, wanted, config=CONFIG) as streamed:
         began = asyncio.get_running_loop().time()
-        probes = streamed.service._probes
+        probes = streamed.service.watch._probes
         await eventually(lambda: asyncio.get_running_loop().time() - began > seconds, seconds + 10)
 
         # then silence was looked into, and found to be the market's
