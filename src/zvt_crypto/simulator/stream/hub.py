@@ -173,7 +173,10 @@ class Hub:
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(_PUMP_S)
-            self.pump()
+            try:
+                self.pump()
+            except Exception:  # noqa: BLE001 - a venue that stops sending looks like a fault of it
+                _log.exception("stream_pump_failed", extra={"exchange": self.venue.name})
 
     def pump(self) -> None:
         """Send all that happened since the last time, and see that clients keep the rules."""
@@ -189,7 +192,10 @@ class Hub:
                 extra = {"exchange": self.venue.name, "topic": feed.topic.where}
                 _log.exception("stream_topic_failed", extra=extra)
         for connection in list(self.connections.values()):
-            connection.flush()
+            try:
+                connection.flush()
+            except (OSError, RuntimeError):  # the client was killed; uvloop's transport says so
+                connection.lost()
         if self.real_s() - self._checked_s >= _CHECK_S / self._speed:
             self._checked_s = self.real_s()
             self._check(faulty=faulty)
