@@ -272,8 +272,7 @@ class BaseCryptoConnector(ABC):
             self.stats.by_endpoint[endpoint.name] = self.stats.by_endpoint.get(endpoint.name, 0) + 1
             reply = await self._tools.http.get(address, headers=headers)
             self.stats.body_bytes += len(reply.body)
-            if use := self.used(endpoint, reply):
-                governor.observe(use, elapsed_s=reply.elapsed_s)
+            governor.observe(self.used(endpoint, reply), elapsed_s=reply.elapsed_s)
             try:
                 self.check(endpoint, reply)
             except (RateLimited, Banned) as e:

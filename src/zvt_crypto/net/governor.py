@@ -33,6 +33,8 @@ _MIN_WAIT_S: Final = 0.001  # timers may fire a little early: no spinning when t
 # The way to the server, and the drift of the clocks since they were compared.
 _CLOCK_SLACK_US: Final = 250_000
 _TYPICAL_REPLY_S: Final = 2.0
+# How soon half of the lateness of a reply is forgotten.
+_LATE_HALF_LIFE_S: Final = 4.0
 
 _Wanted = tuple[tuple[Meter, float], ...]
 
@@ -128,6 +130,9 @@ class Governor:
         self._reports: deque[_Report] = deque(maxlen=64)
         self._frozen_until_us = 0.0
         self._patience_s = patience_s
+        self._quickest_s = math.inf
+        self._late_us = 0.0
+        self._late_at_s = 0.0
 
     @property
     def frozen_s(self) -> float:
@@ -158,19 +163,28 @@ class Governor:
             await self._wait(_Waiter(wanted, names), cost, stir=False)
 
     def observe(self, used: Mapping[str, float], *, elapsed_s: float = _TYPICAL_REPLY_S) -> None:
-        """Take over what the server counted, where it is more than we did.
+        """Take over what a reply tells: what the server counted, and how late it may have.
 
-        It is applied with the next request. Names that are no quota are ignored, so that headers
-        can be passed on as they come.
+        The count is taken over with the next request, where it is more than ours. Names that are
+        no quota are ignored, so that headers can be passed on as they come.
 
         Args:
             used: what the reply's headers call used, by quota name.
             elapsed_s: how long the request took; the server counted it within that time.
         """
+        self._note_lateness(elapsed_s)
         local_us = self._clock.now_us()
         for name, amount in used.items():
             if (meter := self._meters.get(name)) is not None:
                 self._reports.append(_Report(meter, amount, local_us, elapsed_s * US_PER_S))
+
+    def _note_lateness(self, elapsed_s: float) -> None:
+        """Remember how much longer than the quickest ever a request took, for some seconds."""
+        self._quickest_s = min(self._quickest_s, elapsed_s)
+        now_s = self._clock.monotonic_s()
+        faded_us = self._late_us * 0.5 ** ((now_s - self._late_at_s) / _LATE_HALF_LIFE_S)
+        self._late_us = max(faded_us, (elapsed_s - self._quickest_s) * US_PER_S)
+        self._late_at_s = now_s
 
     def freeze(self, seconds: float, reason: str) -> None:
         """Let no request to this host out of any process for `seconds`; never shortens a freeze."""
@@ -331,9 +345,9 @@ class Governor:
         steady_us = self._clock.monotonic_s() * US_PER_S
         server = self._server_clock
         if server is None or server.uncertainty_us is None:
-            return Now(local_us, local_us, steady_us)
+            return Now(local_us, local_us, steady_us, late=self._late_us)
         doubt_us = min(server.uncertainty_us + _CLOCK_SLACK_US, US_PER_S)
-        return Now(local_us, local_us + server.offset_us, steady_us, doubt_us)
+        return Now(local_us, local_us + server.offset_us, steady_us, doubt_us, self._late_us)
 
     def _priced(self, cost: Mapping[str, float]) -> _Wanted:
         try:

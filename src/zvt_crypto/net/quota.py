@@ -62,6 +62,7 @@ class Now(NamedTuple):
     server: float  # the server's, UTC, as far as we know
     steady: float  # never jumps, the same in all processes of a machine
     doubt: float = 1.0 * US_PER_S  # how far `server` may be from the truth, the way there included
+    late: float = 0.0  # how much longer than others a request on its way may take to be counted
 
 
 class Meter(Protocol):
@@ -211,8 +212,8 @@ class RollingMeter(_Limited):
     """A ring of (time, amount): what was booked in the last `per_s`.
 
     The margin is `guard_s` (1.5 % of `per_s`) by which bookings are held longer: the first
-    requests of a burst may take longer to arrive than those that follow `per_s` later. Jitter
-    beyond it is absorbed by the share; set both for a distant server.
+    requests of a burst may take longer to arrive than those that follow `per_s` later. Where
+    replies showed that they do, by `Now.late`, that is the margin, up to half of `per_s`.
 
     Up to `_ENTRIES` bookings are kept exactly. Larger limits are kept in slots of time, each
     counted until its last moment has passed, which costs 1 / `_ENTRIES` of the rate.
@@ -224,10 +225,11 @@ class RollingMeter(_Limited):
     def __init__(self, quota: Quota, at: int, share: float) -> None:
         super().__init__(quota, at, share)
         guard_s = quota.per_s * 0.015 if quota.guard_s is None else quota.guard_s
-        self._hold_us = self._per_us + guard_s * US_PER_S
+        self._guard_us = guard_s * US_PER_S
         self._entries = min(math.ceil(quota.amount), self._ENTRIES)
         exact = quota.amount <= self._ENTRIES
-        self._slot_us = 1.0 if exact else math.ceil(self._hold_us / (self._ENTRIES - 2))
+        held_us = self._per_us + self._guard_us
+        self._slot_us = 1.0 if exact else math.ceil(held_us / (self._ENTRIES - 2))
         self.size = self._RING + 2 * self._entries
 
     def wait_us(self, cells: Cells, now: Now, cost: float) -> float:
@@ -243,8 +245,8 @@ class RollingMeter(_Limited):
             cell = self._entry(cells, entry)
             used -= cells[cell + 1]
             if self._fits(cells, used, cost):
-                return cells[cell] + self._hold_us - now.steady
-        return self._hold_us  # unreachable while the total is the sum of the ring
+                return cells[cell] + self._hold_us(now) - now.steady
+        return self._hold_us(now)  # unreachable while the total is the sum of the ring
 
     def book(self, cells: Cells, now: Now, cost: float) -> None:
         """See `Meter`."""
@@ -276,6 +278,9 @@ class RollingMeter(_Limited):
         cells[self.at + self._TOTAL] = 0
         self.book(cells, now, self._limit(cells))
 
+    def _hold_us(self, now: Now) -> float:
+        return self._per_us + max(self._guard_us, min(now.late, self._per_us / 2))
+
     def _entry(self, cells: Cells, number: int) -> int:
         place = (int(cells[self.at + self._HEAD]) + number) % self._entries
         return self.at + self._RING + 2 * place
@@ -286,7 +291,8 @@ class RollingMeter(_Limited):
         if count and cells[self._entry(cells, count - 1)] > now.steady + self._slot_us:
             self.fill(cells, now)  # the machine was restarted: its steady clock began anew
             return
-        while count and cells[cell := self._entry(cells, 0)] + self._hold_us <= now.steady:
+        hold_us = self._hold_us(now)
+        while count and cells[cell := self._entry(cells, 0)] + hold_us <= now.steady:
             cells[at + self._TOTAL] -= cells[cell + 1]
             cells[at + self._HEAD] = (cells[at + self._HEAD] + 1) % self._entries
             count -= 1

@@ -122,6 +122,44 @@ def test_a_rolling_limit_is_used_but_for_its_margins(sim: Any, quota: Quota, wor
     assert arrived >= (0.95 if quota.amount > 100 else 0.93) * published
 
 
+def test_requests_that_were_late_are_counted_when_they_arrived(sim: Any):
+    # given a server that looks back over two seconds, and stands still now and then
+    quota = Quota("ip", 20, 2.0, "rolling")
+    governor = governor_of(sim, quota)
+    recent: deque[float] = deque()
+    refused = arrived = 0
+    free_s = 0.0
+    began_s = sim.monotonic_s()
+
+    async def one(number: int) -> None:
+        nonlocal refused, arrived, free_s
+        await governor.acquire({"ip": 1})
+        sent_s = sim.monotonic_s()
+        if number % 40 == 10:
+            free_s = sent_s + 0.4
+        await asyncio.sleep(max(0.005, free_s - sent_s))
+        while recent and recent[0] <= sim.monotonic_s() - quota.per_s:
+            recent.popleft()
+        arrived += 1
+        refused += len(recent) >= quota.amount
+        recent.append(sim.monotonic_s())
+        governor.observe({}, elapsed_s=sim.monotonic_s() - sent_s)
+
+    async def main() -> None:
+        await one(0)
+        await asyncio.sleep(3)
+        async with asyncio.TaskGroup() as group:
+            for number in range(400):
+                group.create_task(one(number))
+
+    sim.run(main())
+
+    # then replies told of it in time, at the price of what they were late
+    assert arrived == 401
+    assert refused == 0
+    assert sim.monotonic_s() - began_s < 3 + 400 / 19 * 2.5
+
+
 def test_a_bucket_is_used_to_its_share(sim: Any):
     governor = governor_of(sim, Quota("ip", 10, 1.0, "bucket"))
     level = last_s = 0.0

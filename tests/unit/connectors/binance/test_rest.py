@@ -326,7 +326,7 @@ async def test_the_used_weight_is_reported_but_for_the_wrong_header_of_futures_t
     http.answer = lambda _path, _query: reply(row, 200, x_mbx_used_weight_1m="77")
     await connector.quotes([SPOT, PERP])
     assert governors["spot"].seen == [{"weight": 77}]
-    assert governors["linear"].seen == []
+    assert governors["linear"].seen == [{}]
 
 
 async def test_429_freezes_the_host_and_is_tried_again(
