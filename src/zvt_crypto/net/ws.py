@@ -1,8 +1,8 @@
 """WebSockets over picows: whole frames in, text frames out, errors of ours.
 
-The session is thin on purpose. Frames are handed over as they come, on the loop; pings of the other
-side are answered at once, whatever the consumer does. What the frames mean, when a silent socket is
-dead and what to do then is the business of who listens.
+The session is thin on purpose. Frames are handed over as they come, on the loop, those of one read
+together; pings of the other side are answered at once, whatever the consumer does. What the frames
+mean, when a silent socket is dead and what to do then is the business of who listens.
 """
 
 import asyncio
@@ -21,6 +21,8 @@ _HANDSHAKE_S: Final = 10.0
 _CLOSE_S: Final = 2.0
 # picows reads into a buffer of this size: large enough that a burst is a few system calls.
 _READ_BUFFER: Final = 256 * 1024
+# So many frames of one read are handed over at once: beyond, nothing is gained.
+_TOGETHER: Final = 64
 _REFUSED_REGION: Final = 451
 _TOO_MANY: Final = 429
 _MOST_DETAIL: Final = 200
@@ -107,8 +109,9 @@ class _Session(picows.WSListener):
 
     def __init__(self, listener: SocketListener, max_frame_bytes: int) -> None:
         super().__init__()
-        self._on_frame = listener.on_frame
+        self._on_frames = listener.on_frames
         self._listener = listener
+        self._whole: list[bytes] = []
         self._max_bytes = max_frame_bytes
         self._parts: list[bytes] = []
         self._parts_bytes = 0
@@ -127,11 +130,17 @@ class _Session(picows.WSListener):
         self._end.add_done_callback(lambda end: end.cancelled() or end.exception())
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
-        kind = frame.msg_type
         # picows ends the connection over a frame that is too large, and hands it over all the same.
-        if kind is picows.WSMsgType.TEXT and frame.fin and frame.payload_size <= self._max_bytes:
-            self._on_frame(frame.get_payload_as_bytes())
-        elif kind in _DATA:
+        if frame.msg_type is _TEXT and frame.fin and frame.payload_size <= self._max_bytes:
+            self._whole.append(frame.get_payload_as_bytes())
+        else:
+            self._take_unusual(transport, frame)
+        if frame.last_in_buffer or len(self._whole) >= _TOGETHER:
+            self._hand_over()
+
+    def _take_unusual(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
+        kind = frame.msg_type
+        if kind in _DATA:
             self._gather(frame)
         elif kind is picows.WSMsgType.CLOSE:
             reason = (frame.get_close_message() or b"")[:_MOST_DETAIL]
@@ -145,8 +154,14 @@ class _Session(picows.WSListener):
                 transport.send_pong(frame.get_payload_as_bytes())
             self._listener.on_alive()
 
+    def _hand_over(self) -> None:
+        if frames := self._whole:
+            self._whole = []
+            self._on_frames(frames)
+
     def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
         del transport
+        self._hand_over()
         was_open, self._is_open = self._is_open, False
         self._closed.set()
         if was_open:
@@ -159,10 +174,9 @@ class _Session(picows.WSListener):
             self._why = f"a message of over {self._max_bytes} bytes"
             raise picows.WSProtocolError(picows.WSCloseCode.MESSAGE_TOO_BIG, self._why)
         if frame.fin:
-            whole = b"".join(self._parts)
+            self._whole.append(b"".join(self._parts))
             self._parts.clear()
             self._parts_bytes = 0
-            self._on_frame(whole)
 
     # -- the port's Socket --------------------------------------------------------------------
 
@@ -203,6 +217,7 @@ class _Session(picows.WSListener):
             await self._closed.wait()
 
 
+_TEXT: Final = picows.WSMsgType.TEXT
 _DATA: Final = frozenset(
     (picows.WSMsgType.TEXT, picows.WSMsgType.BINARY, picows.WSMsgType.CONTINUATION)
 )

@@ -243,8 +243,11 @@ class StreamProtocol(Protocol):
 class SocketListener(Protocol):
     """Who is told what happens on a socket; called on the loop, must not block."""
 
-    def on_frame(self, frame: bytes) -> None:
-        """Take one whole text or binary frame; the bytes are the listener's to keep."""
+    def on_frames(self, frames: Sequence[bytes]) -> None:
+        """Take whole text or binary frames that were read together, oldest first.
+
+        The bytes are the listener's to keep.
+        """
         ...
 
     def on_alive(self) -> None:

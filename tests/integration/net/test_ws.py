@@ -4,7 +4,7 @@ import asyncio
 import ssl
 import subprocess
 import zlib
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -29,11 +29,13 @@ class Listening:
 
     def __init__(self) -> None:
         self.frames: list[bytes] = []
+        self.batches: list[int] = []
         self.alive = 0
         self.ends: list[str] = []
 
-    def on_frame(self, frame: bytes) -> None:
-        self.frames.append(frame)
+    def on_frames(self, frames: Sequence[bytes]) -> None:
+        self.frames += frames
+        self.batches.append(len(frames))
 
     def on_alive(self) -> None:
         self.alive += 1
@@ -134,6 +136,25 @@ async def test_text_and_binary_frames_arrive_whole_and_in_order() -> None:
         await until(lambda: len(listening.frames) == 501)
         assert listening.frames[:500] == [f'{{"n":{n}}}'.encode() for n in range(500)]
         assert listening.frames[500] == b"\x00\xff"
+
+
+async def test_frames_of_one_read_are_handed_over_together_and_none_waits_for_the_next() -> None:
+    # given a read of many small frames, then a ping, half a frame, and nothing more for now
+    numbers = [f'{{"n":{number}}}'.encode() for number in range(200)]
+    whole = b"".join(b"\x81" + bytes([len(one)]) + one for one in numbers)
+    async with connected() as (exchange, listening, _):
+        raw = exchange.transport.underlying_transport
+        raw.write(whole + b"\x89\x00" + b"\x81\x08{")
+
+        # then all whole ones have come, in few calls
+        await until(lambda: listening.alive == 1 and len(listening.frames) == 200)
+        assert listening.frames == numbers
+        assert len(listening.batches) < 20
+
+        # and the half one comes with its other half, also if the socket ends right behind it
+        raw.write(b'"n":-1}' + b"\x88\x02\x03\xe8")
+        await until(lambda: bool(listening.ends))
+        assert listening.frames[200:] == [b'{"n":-1}']
 
 
 async def test_a_fragmented_message_is_joined_though_a_ping_comes_between() -> None:

@@ -209,11 +209,13 @@ class _Reader:
         self._parse: Callable[[bytes, int], Any] | None = None if parser is None else parser.parse
         self._now_us = SystemClock().now_us
 
-    def on_frame(self, frame: bytes) -> None:
-        """Count it, and what is in it."""
-        self.frames += 1
+    def on_frames(self, frames: Sequence[bytes]) -> None:
+        """Count them, and what is in them."""
+        self.frames += len(frames)
         if self._parse is not None:
-            self.messages += len(self._parse(frame, self._now_us()))
+            now_us = self._now_us()
+            for frame in frames:
+                self.messages += len(self._parse(frame, now_us))
 
     def on_alive(self) -> None:
         """Nothing depends on it."""

@@ -9,7 +9,7 @@ connection that ends is made anew, the first time without waiting.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from random import Random
 from typing import Any, Final, Protocol
@@ -361,19 +361,25 @@ class Connection:
 
     # -- what the socket calls ------------------------------------------------------------------
 
-    def on_frame(self, frame: bytes) -> None:  # noqa: C901 - one level of calls less, per record
-        """Read one frame and give on what is in it."""
+    def on_frames(self, frames: Sequence[bytes]) -> None:
+        """Read frames and give on what is in them."""
         now_us = self._heard_us = self._now_us()
         stats = self.stats
-        stats.frames += 1
-        stats.bytes += len(frame)
+        stats.frames += len(frames)
+        stats.bytes += sum(map(len, frames))
         if self._tap is not None:
-            self._tap.append(self.url, "in", now_us, frame)
-        try:
-            messages = self._parse(frame, now_us)
-        except MalformedPayload as e:
-            self._malformed(str(e.message), frame)
-            return
+            for frame in frames:
+                self._tap.append(self.url, "in", now_us, frame)
+        parse, give_on = self._parse, self._give_on
+        for frame in frames:
+            try:
+                messages = parse(frame, now_us)
+            except MalformedPayload as e:
+                self._malformed(str(e.message), frame)
+            else:
+                give_on(messages)
+
+    def _give_on(self, messages: Any) -> None:
         router = self._router
         if len(messages) > 1 and type(messages[0]) is Trade:
             # Coinbase sends the newest first; in order a batch needs no waiting for late ones.

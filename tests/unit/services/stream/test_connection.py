@@ -38,7 +38,7 @@ class ScriptedSocket:
         self.requests.append(request)
         for reply in self._answer(request):
             frame = json.dumps(reply).encode()
-            asyncio.get_running_loop().call_soon(self._listener.on_frame, frame)
+            asyncio.get_running_loop().call_soon(self._listener.on_frames, [frame])
 
     def ping(self) -> None:
         self._listener.on_alive()
