@@ -36,6 +36,10 @@ _STREAM_STARTS: Final = len(b'{"stream":"')
 _LONGEST_NAME: Final = 80
 """Where the name of a stream begins in a combined frame, and how far its @ is looked for."""
 
+_DEPTH: Final = b"@depth"
+_DIGITS: Final = b"0123456789"
+"""`@depth20` is the top of a book, `@depth` and `@depth@100ms` are changes to it."""
+
 _LIVE: Final = {
     b"a"[0]: "aggTrade",
     b"t"[0]: "trade",
@@ -101,11 +105,6 @@ _decode_text: Final = msgspec.json.Decoder(str).decode
 
 
 class _Frame(msgspec.Struct, Generic[R], gc=False):
-    data: R
-
-
-class _NamedFrame(msgspec.Struct, Generic[R]):
-    stream: str
     data: R
 
 
@@ -243,21 +242,16 @@ def _row_decoder(row: Any, *, exact: bool) -> Callable[..., Any]:
 
 
 def _frame_decoder(row: Any, *, exact: bool) -> Callable[[bytes], Any]:
+    decode = decoder(lambda p, z: _Frame[row[p, z]], exact=exact)
     if row is not DepthUpdate:
-        return decoder(lambda p, z: _Frame[row[p, z]], exact=exact)
-    decode = decoder(_named_changes, exact=exact)
+        return decode
 
     def decode_changes(frame: bytes) -> Any:
-        named = decode(frame)
-        if _is_top(named.stream.partition("@")[2]):
+        if frame[frame.find(_DEPTH, _STREAM_STARTS, _LONGEST_NAME) + len(_DEPTH)] in _DIGITS:
             raise ValueError("the top of a book, not changes to it")
-        return named
+        return decode(frame)
 
     return decode_changes
-
-
-def _named_changes(positive: Any, not_negative: Any) -> Any:
-    return _NamedFrame[DepthUpdate[positive, not_negative]]
 
 
 def _is_top(channel: str) -> bool:

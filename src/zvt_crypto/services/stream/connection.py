@@ -370,33 +370,33 @@ class Connection:
         if self._tap is not None:
             for frame in frames:
                 self._tap.append(self.url, "in", now_us, frame)
-        parse, give_on = self._parse, self._give_on
+        parse = self._parse
+        messages: list[Any] = []
         for frame in frames:
             try:
-                messages = parse(frame, now_us)
+                made = parse(frame, now_us)
             except MalformedPayload as e:
                 self._malformed(str(e.message), frame)
             else:
-                give_on(messages)
+                messages += made if len(made) == 1 else _in_order(made)
+        self._give_on(messages)
 
-    def _give_on(self, messages: Any) -> None:
+    def _give_on(self, messages: list[Any]) -> None:
         router = self._router
-        if len(messages) > 1 and type(messages[0]) is Trade:
-            # Coinbase sends the newest first; in order a batch needs no waiting for late ones.
-            messages = _in_order(messages)
+        trades, quotes, books = router.trades, router.quotes, router.books
         for message in messages:
             kind = type(message)
             if kind is Trade:
-                take = router.trades.get(message.symbol)
-                if take is not None:
+                if (take := trades.get(message.symbol)) is not None:
                     take(message)
             elif kind is Quote:
-                take = router.quotes.get(message.symbol)
-                if take is not None:
+                # Tickers repeat tops late, and number none.
+                if message.sequence is not None and (
+                    (take := quotes.get(message.symbol)) is not None
+                ):
                     take(message)
             elif kind is Book:
-                take_from = router.books.get(message.symbol)
-                if take_from is not None:
+                if (take_from := books.get(message.symbol)) is not None:
                     take_from(self, message)
             else:
                 self._take_rare(message)
@@ -477,7 +477,13 @@ class Connection:
         return {"connection": self.name, "url": self.url, "detail": self.detail, **more}
 
 
-def _in_order(messages: Any) -> Any:
+def _in_order(messages: Sequence[Any]) -> Sequence[Any]:
+    """Return trades of one frame by their ids, anything else as it came.
+
+    Coinbase sends the newest first; in order none has to wait for late ones.
+    """
+    if not messages or type(messages[0]) is not Trade:
+        return messages
     try:
         return sorted(messages, key=_BY_ID)
     except (AttributeError, TypeError):  # other records among them, or ids that are text

@@ -104,7 +104,7 @@ class Venue:
             case Kind.TRADES:
                 self.trades[series.symbol] = feed.take
             case Kind.QUOTES:
-                self.quotes[series.symbol] = self._numbered(feed.take)
+                self.quotes[series.symbol] = feed.take
             case Kind.BOOK:
                 assert isinstance(feed, BookFeed)  # noqa: S101 - made so for the kind
                 self.books[series.symbol] = feed.take_from
@@ -134,16 +134,6 @@ class Venue:
             return False
         del self.by_place[feed.place]
         return True
-
-    @staticmethod
-    def _numbered(take: Callable[[Any], None]) -> Callable[[Quote], None]:
-        """Return a taker of quotes that are numbered: tickers repeat tops late, and number none."""
-
-        def numbered(quote: Quote) -> None:
-            if quote.sequence is not None:
-                take(quote)
-
-        return numbered
 
     # -- what connections tell ------------------------------------------------------------------
 
