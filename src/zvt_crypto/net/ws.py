@@ -20,7 +20,7 @@ from zvt_crypto.ports.stream import Socket, SocketListener
 _HANDSHAKE_S: Final = 10.0
 _CLOSE_S: Final = 2.0
 # picows reads into a buffer of this size: large enough that a burst is a few system calls.
-_READ_BUFFER: Final = 256 * 1024
+_READ_BUFFER: Final = 64 * 1024
 # So many frames of one read are handed over at once: beyond, nothing is gained.
 _TOGETHER: Final = 64
 _REFUSED_REGION: Final = 451
