@@ -21,7 +21,7 @@ from stream_world import (
 )
 
 from zvt_crypto.core.ranges import Range
-from zvt_crypto.core.record import Gap, GapRepaired, Stale
+from zvt_crypto.core.record import Gap, GapRepaired, Stale, Trade
 from zvt_crypto.core.series import Kind, Series
 from zvt_crypto.services.stream import StreamConfig, Verdict
 from zvt_crypto.simulator.stream.registry import STREAMS
@@ -112,6 +112,98 @@ async def _find_silent(busy: Sim, exchange: str) -> None:
         await streamed.settled(WITHIN_S)
         await check_trades(busy, streamed, silent)
         await check_trades(busy, streamed, other)
+
+
+# Sockets that stay silent are found in a second, and replaced after 1, 2, 4, 4 ... seconds.
+IMPATIENT: Final = replace(
+    QUICK, silent_after_s=0.5, quiet_probe_s=1.0, move_first_s=1.0, move_cap_s=4.0
+)
+GIVEN_UP_WITHIN_S: Final = 40.0
+
+
+@pytest.mark.slow
+async def test_sockets_that_all_stay_silent_are_replaced_ever_more_rarely(busy: Sim) -> None:
+    async with asyncio.TaskGroup() as group:
+        for exchange in STREAMED:
+            group.create_task(_stay_silent(busy, exchange))
+
+
+async def _stay_silent(busy: Sim, exchange: str) -> None:
+    series = Series(exchange, SYMBOL[exchange], Kind.TRADES)
+    async with streaming(busy, [series], config=IMPATIENT) as streamed:
+        # given a busy feed
+        await eventually(lambda: len(streamed.seen.get(series, ())) > 15)
+        (feed,) = streamed.service.feeds()
+        opened = busy.stats(exchange)["stream"]["opened"]
+        seen = len(records(streamed, series, Trade))
+
+        # when its socket falls silent, and every other that takes its place
+        told = {"kind": "ws_silent", "exchange": exchange}
+        fault = busy.send("POST", "/_faults", told)[0]["id"]
+        began = asyncio.get_running_loop().time()
+        await eventually(lambda: feed.health._is_given_up, GIVEN_UP_WITHIN_S)
+        verdicts: set[Verdict] = set()
+        for _ in range(100):
+            verdicts.add(feed.health.verdict)
+            await asyncio.sleep(0.05)
+        took_s = asyncio.get_running_loop().time() - began
+
+        # then it is dialled for ever more rarely, called dead from then on, and told of once
+        dialled = busy.stats(exchange)["stream"]["opened"] - opened
+        assert 3 <= dialled <= 3 + took_s / IMPATIENT.move_cap_s
+        assert verdicts == {Verdict.DEAD}
+        assert len(records(streamed, series, Stale)) == 1
+        # and REST brings the trades meanwhile
+        assert len(records(streamed, series, Trade)) > seen + 20
+
+        # and once sockets speak again it lives, and nothing is lost
+        busy.send("DELETE", f"/_faults/{fault}")
+        await eventually(lambda: feed.health.verdict is Verdict.LIVE)
+        await streamed.settled(WITHIN_S)
+        await check_trades(busy, streamed, series)
+        sys.stdout.write(f"\n{exchange}: {dialled} dials in {took_s:.0f} s of silence\n")
+
+
+async def test_a_wedged_socket_is_replaced_once_with_all_its_topics() -> None:
+    with simulator("--trades-per-day", "400000", "--extra-coins", "10") as sim:
+        async with asyncio.TaskGroup() as group:
+            for exchange in STREAMED:
+                group.create_task(_wedge(sim, exchange))
+
+
+async def _wedge(sim: Sim, exchange: str) -> None:
+    names = [SYMBOL[exchange], SYMBOL[exchange].replace("BTC", "ETH")]
+    if exchange != "bybit":  # its crowd has no perpetuals, and each market has a socket of its own
+        quote = SYMBOL[exchange].split("-")[1]
+        names += [f"X{number:04}-{quote}" for number in range(1, 11)]
+    crowd = [Series(exchange, name, Kind.TRADES) for name in names]
+    async with streaming(sim, crowd, config=replace(CONFIG, probes_per_s=4.0)) as streamed:
+        # given feeds of two busy markets and of some quiet ones on one socket
+        pool = streamed.service.venues[exchange].pool
+        busiest = crowd[0]
+        await eventually(lambda: len(streamed.seen.get(busiest, ())) > 15)
+        (socket,) = pool.connections
+        opened = sim.stats(exchange)["stream"]["opened"]
+
+        # when that one socket falls silent as a whole
+        before_us = streamed.service.now_us()
+        sim.fault("ws_silent", exchange=exchange, count=1)
+        await eventually(lambda: socket.opened_us > before_us)
+
+        # then it was found by some of them, and one new connection is made, with all of them
+        assert any(records(streamed, one, Stale) for one in crowd)
+        feeds = streamed.service.feeds()
+        busy = [feed for feed in feeds if feed.series in crowd[:2]]
+        await eventually(lambda: all(one.health.heard_us > socket.opened_us for one in busy))
+        await streamed.settled(WITHIN_S)
+        assert pool.connections == [socket]
+        assert socket.active == {feed.place.topic for feed in feeds}
+        stats = sim.stats(exchange)["stream"]
+        assert stats["opened"] - opened == 1
+        assert stats["violations"] == {}
+        # and nothing is lost
+        for series in crowd[:2]:
+            await check_trades(sim, streamed, series)
 
 
 @pytest.mark.slow

@@ -9,12 +9,13 @@ from zvt_crypto.core.interval import US_PER_S
 from zvt_crypto.core.record import Book, BookReset, Quote
 from zvt_crypto.core.series import Series
 from zvt_crypto.services.stream.feed import Feed, Hub, Place
-from zvt_crypto.services.stream.health import Verdict as Health
 
 # Old messages alone for so long: both sockets of a rotation do not differ by that much.
 _STALE_US = 3 * US_PER_S
-# A book that stays without a snapshot for so long is asked for again.
+# A book that stays without a snapshot for so long is asked for again, then after twice that.
 _SNAPSHOT_US = 5 * US_PER_S
+_MOST_SNAPSHOT_US = 60 * US_PER_S
+_MOST_DOUBLINGS = 8
 
 
 class BookFeed(Feed):
@@ -109,9 +110,13 @@ class BookFeed(Feed):
 
     def tick(self, now_us: int) -> None:
         """Ask again for a snapshot that does not come."""
-        waits = not self.sync.is_synced and self.health.verdict is not Health.DEAD
-        if waits and now_us - self._asked_us > _SNAPSHOT_US:
+        if not self.sync.is_synced and not self.health.is_cut and self._is_due(now_us):
             self._ask()
+
+    def _is_due(self, now_us: int) -> bool:
+        doublings = min(max(0, self._asks - 1), _MOST_DOUBLINGS)
+        wait_us = min(_SNAPSHOT_US << doublings, _MOST_SNAPSHOT_US)
+        return now_us - self._asked_us > wait_us
 
     def settle(self) -> None:
         """Books are not stored: the journal keeps them."""

@@ -40,7 +40,12 @@ class StreamConfig:
         audit_every_s: how often trades whose ids are not counted are compared with REST; a page of
             it must reach back that far.
         in_flight_s: a trade younger than this may still be on its way to us.
-        resubscribe_tries: after so many in vain a stale feed moves to a new connection.
+        resubscribe_tries: after so many in vain a stale feed moves to another connection.
+        move_first_s, move_cap_s: the first move is made at once, the second not before the first
+            of these, and each further one after twice the wait, up to the second; so are
+            replacements of a socket on which nothing comes at all.
+        dead_after_moves: a feed that stayed silent after so many of either is called dead.
+        steady_s: a feed that has lived for so long since is well, and its pauses begin anew.
         reconnect_first_s, reconnect_cap_s: backoff between dials, after one at once.
         failover_after: dials in vain after which the next host is tried.
         rotate_share: share of a connection's allowed life after which it is replaced.
@@ -67,6 +72,10 @@ class StreamConfig:
     audit_every_s: float = 5.0
     in_flight_s: float = 1.0
     resubscribe_tries: int = 2
+    move_first_s: float = 5.0
+    move_cap_s: float = 60.0
+    dead_after_moves: int = 3
+    steady_s: float = 30.0
     reconnect_first_s: float = 0.5
     reconnect_cap_s: float = 30.0
     failover_after: int = 3

@@ -64,8 +64,8 @@ class Router(Protocol):
         """Take note that messages of this connection were lost."""
         ...
 
-    def opened(self, connection: "Connection") -> None:
-        """Take note that a connection's topics have been asked for."""
+    def opened(self, connection: "Connection", topics: Sequence[str]) -> None:
+        """Take note that these topics of a connection have been asked for."""
         ...
 
     def lost(self, connection: "Connection", detail: str) -> None:
@@ -149,6 +149,7 @@ class Connection:
         self._next_id = 1
         self._sent_at: deque[float] = deque(maxlen=100)
         self._single: set[str] = set()
+        self._renewing: set[str] = set()
         # Topics that were refused: how long until they are asked for again, and when.
         self._wait_s: dict[str, float] = {}
         self._again_us: dict[str, int] = {}
@@ -185,8 +186,7 @@ class Connection:
     def renew(self, topic: str) -> None:
         """Unsubscribe a topic and subscribe it again."""
         if topic in self.active and self._socket is not None:
-            self._send_all(self.protocol.unsubscribe, [topic], is_subscribe=False)
-            self.active.discard(topic)
+            self._renewing.add(topic)
             self._changed.set()
 
     def pause(self, *, on: bool) -> None:
@@ -275,6 +275,7 @@ class Connection:
         now_us = self._now_us()
         self.opened_us = self._heard_us = self._pinged_us = now_us
         self.active.clear()
+        self._renewing.clear()
         self._asked.clear()
         self._sent_at.clear()
         self.detail = ""
@@ -295,10 +296,11 @@ class Connection:
 
     async def _adjust(self) -> None:
         """Send the requests that make `active` equal to `topics`, at the exchange's pace."""
-        leaving = [topic for topic in self.active if topic not in self.topics]
+        renewing, self._renewing = self._renewing, set()
+        leaving = [one for one in self.active if one not in self.topics or one in renewing]
+        self.active.difference_update(leaving)
         coming = [topic for topic in self.topics if topic not in self.active]
         if leaving:
-            self.active.difference_update(leaving)
             for request in self._requests(self.protocol.unsubscribe, leaving):
                 await self._paced(request.frame)
         if coming:
@@ -311,7 +313,10 @@ class Connection:
                     self._asked[request.id] = request.topics
                     await self._paced(request.frame)
         self.ready.set()
-        self._router.opened(self)
+        # One that was refused before is not there until the exchange says so.
+        hopeful = [topic for topic in coming if topic not in self._wait_s]
+        if hopeful:
+            self._router.opened(self, hopeful)
 
     def _requests(self, build: Any, topics: list[str]) -> list[Any]:
         if not topics:
@@ -319,12 +324,6 @@ class Connection:
         requests = list(build(self.route, topics, self._next_id))
         self._next_id += len(requests)
         return requests
-
-    def _send_all(self, build: Any, topics: list[str], *, is_subscribe: bool) -> None:
-        for request in self._requests(build, topics):
-            if is_subscribe:
-                self._asked[request.id] = request.topics
-            self._send(request.frame)
 
     async def _paced(self, frame: bytes) -> None:
         """Send one frame, not faster than the exchange allows."""
@@ -433,8 +432,8 @@ class Connection:
 
     def _acked(self, ack: Ack) -> None:
         if ack.ok:
-            if ack.request:
-                self._asked.pop(ack.request, None)
+            asked = self._asked.pop(ack.request, ()) if ack.request else ()
+            self._given([one for one in ack.topics or asked if one in self._wait_s])
             return
         topics = self._refused_topics(ack)
         if len(topics) > 1:
@@ -451,6 +450,13 @@ class Connection:
             self._again_us[topic] = self._now_us() + int(wait_s * US_PER_S)
         if not topics:
             log.warning("stream_request_refused", extra=self._extra(answer=ack.detail[:200]))
+
+    def _given(self, topics: Sequence[str]) -> None:
+        """Take note of topics that the exchange gives after all."""
+        for topic in topics:
+            del self._wait_s[topic]
+        if topics:
+            self._router.opened(self, topics)
 
     def _refused_topics(self, ack: Ack) -> tuple[str, ...]:
         """Return what a refusal is about: what it names, or all of the request it answers."""

@@ -27,28 +27,43 @@ class Verdict(StrEnum):
 
 
 class Health:
-    """What is known of the pauses of one feed."""
+    """What is known of the pauses of one feed.
+
+    Once it stayed silent although it was asked for anew, only a record from a socket proves that
+    it lives: that the exchange has had nothing newer for a while does not.
+    """
 
     __slots__ = (
-        "_config", "_mean_us", "_probe_at", "_state", "began_us", "is_repairing", "last_us",
-        "next_us", "tries",
+        "_config", "_is_given_up", "_mean_us", "_probe_at", "_revived_us", "_state", "_was_stale",
+        "began_us", "heard_us", "is_cut", "is_repairing", "last_us", "next_us", "tries",
     )  # fmt: skip
 
     def __init__(self, config: StreamConfig) -> None:
         self._config = config
-        self._state = Verdict.DEAD
+        self._state = Verdict.QUIET
+        self.is_cut = True
+        """Whether no connection carries it."""
         self.is_repairing = False
         self.began_us = 0
+        self.heard_us = 0
+        """When the newest record came."""
         self.last_us = 0
+        """Since when it is silent: the newest record, or the newest request."""
         self.next_us = 0
         """From when on a record is to be told to `saw`; before, it may be spared the call."""
         self.tries = 0
+        """How often it was found stale since it was well."""
+        self._was_stale = False
+        self._is_given_up = False
+        self._revived_us = 0
         self._mean_us = 0.0
         self._probe_at = 0
 
     @property
     def verdict(self) -> Verdict:
         """How the feed is; a gap under repair shows while the feed itself is well."""
+        if self.is_cut or self._is_given_up:
+            return Verdict.DEAD
         if self.is_repairing and self._state in (Verdict.LIVE, Verdict.QUIET):
             return Verdict.REPAIRING
         return self._state
@@ -59,23 +74,30 @@ class Health:
         self.last_us = max(self.last_us, now_us)
         self.next_us = 0
         self._probe_at = now_us + int(self._config.silent_after_s * US_PER_S)
-        if self._state is Verdict.DEAD:
-            self._state = Verdict.QUIET
+        self.is_cut = False
 
     def saw(self, now_us: int) -> None:
         """A record came."""
         pause = now_us - self.last_us
         if pause > 0:
             self._mean_us += _LEARN * (pause - self._mean_us)
-        self.last_us = now_us
+        self.last_us = self.heard_us = now_us
         self.next_us = now_us + _BLINK_US
         if self._state is not Verdict.LIVE:
-            self._state = Verdict.LIVE
-            self.tries = 0
+            self._revive(now_us)
+
+    def _revive(self, now_us: int) -> None:
+        self._state = Verdict.LIVE
+        self.is_cut = self._is_given_up = False
+        if self._was_stale:
+            self._was_stale = False
+            self._revived_us = now_us
 
     def ended(self) -> None:
         """The connection is gone."""
-        self._state = Verdict.DEAD
+        self.is_cut = True
+        if self._state is Verdict.LIVE:
+            self._state = Verdict.QUIET
         self.next_us = 0
 
     @property
@@ -88,7 +110,7 @@ class Health:
 
     def is_suspect(self, now_us: int) -> bool:
         """Return whether it is time to ask the exchange."""
-        if self._state is Verdict.DEAD:
+        if self.is_cut:
             return False
         if now_us < self.last_us:  # the clock was put back
             self.last_us, self.next_us = now_us, 0
@@ -104,7 +126,8 @@ class Health:
 
     def found_quiet(self, now_us: int) -> None:
         """The exchange has nothing newer either."""
-        self._state = Verdict.QUIET
+        if not (self._was_stale and self.tries > 1):
+            self._state = Verdict.QUIET
         self.next_us = 0
         self._probe_at = now_us + int(self._config.quiet_probe_s * US_PER_S)
 
@@ -112,9 +135,27 @@ class Health:
         """The exchange has something newer that may still be on its way: ask again soon."""
         self._probe_at = now_us + int(self._config.in_flight_s * US_PER_S)
 
-    def found_stale(self, now_us: int) -> None:
-        """The exchange has something newer that did not come."""
+    def found_stale(self, now_us: int) -> bool:
+        """The exchange has something newer that did not come; return whether that is news."""
+        is_news = not self._was_stale
+        if is_news and self.heard_us - self._revived_us >= self._config.steady_s * US_PER_S:
+            self.tries = 0
+        self._was_stale = True
         self._state = Verdict.STALE
         self.next_us = 0
         self.tries += 1
         self._probe_at = now_us + int(self._config.silent_after_s * US_PER_S)
+        return is_news
+
+    def give_up(self) -> bool:
+        """New connections did not help: call it dead until a record comes; return if it was not."""
+        is_news = not self._is_given_up
+        self._is_given_up = True
+        if self._state is Verdict.LIVE:
+            self._state = Verdict.QUIET
+        self.next_us = 0
+        return is_news
+
+    def hope(self) -> None:
+        """The connection it was given up with has come alive: it is as it was found by itself."""
+        self._is_given_up = False

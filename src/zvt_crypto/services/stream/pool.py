@@ -93,13 +93,26 @@ class Pool:
         for connection in self.carriers(route, topic):
             connection.renew(topic)
 
+    def is_asked(self, route: str, topic: str) -> bool:
+        """Return whether a topic has been asked for on an open connection."""
+        return any(topic in one.active for one in self.carriers(route, topic))
+
+    def is_retiring(self, connection: Connection) -> bool:
+        """Return whether another connection is taking over from this one."""
+        return connection in self._retiring
+
     def move(self, route: str, topic: str) -> None:
-        """Carry a topic on a connection of its own, away from where it went silent."""
+        """Carry a topic on another connection, away from where it went silent.
+
+        One with room is taken, the fullest of those that are open, before a new one is dialled:
+        exchanges count the connections of an address.
+        """
         if (route, topic) not in self._carried:
             return
         old = [one for one in self.connections if one.route == route and topic in one.topics]
-        fresh = self._open(route)
-        fresh.add([topic])
+        others = [one for one in self._of(route) if one not in old and one.room > 0]
+        fullest = max(others, key=lambda one: (one.is_open, len(one.topics)), default=None)
+        (fullest or self._open(route)).add([topic])
         for connection in old:
             connection.remove([topic])
             if not connection.topics:

@@ -122,7 +122,8 @@ class Probe:
     def _call_stale(feed: Feed, now_us: int) -> None:
         health = feed.health
         silent_s = (now_us - health.last_us) / US_PER_S
-        health.found_stale(now_us)
+        if not health.found_stale(now_us):
+            return  # told already
         feed.counters.stale += 1
         log.warning("stream_stale", extra={"series": str(feed.series), "silent_s": silent_s})
         feed.announce(Stale(feed.series, now_us, silent_s))

@@ -123,7 +123,11 @@ class CryptoStreamService:
         self.sink = Sink(self.store, self.clock, self.config, self.feeds)
         self.mender = Mender(self.store, self.filler, self.sink, self.config, self.rng)
         self.watch = Watch(
-            self.venues, self.clock, self.config, lambda work, name: self.spawn(work, name=name)
+            self.venues,
+            self.clock,
+            self.config,
+            lambda work, name: self.spawn(work, name=name),
+            self.rng,
         )
 
     # -- life -----------------------------------------------------------------------------------
@@ -292,6 +296,8 @@ class CryptoStreamService:
                 if feed.place == POLLED:
                     feed.connected(self.now_us())
                     continue
+                if venue.pool.is_asked(*feed.place):  # for another series of the same topic
+                    feed.connected(self.now_us())
                 key = (feed.series.exchange, feed.place.route)
                 by_route.setdefault(key, []).append(feed.place.topic)
             for (exchange, route), topics in by_route.items():

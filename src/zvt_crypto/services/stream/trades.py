@@ -117,7 +117,8 @@ class CountedTradeFeed(TradeFeed):
 
     def take(self, trade: Trade) -> None:
         """Take one trade; the usual one is the next."""
-        if trade.ts_recv >= self.health.next_us:
+        # What is repeated on subscribing comes on a socket that then stays silent, too.
+        if trade.ts_recv >= self.health.next_us and not trade.is_recap:
             self.health.saw(trade.ts_recv)
         if trade.trade_id == self._next and not self._held:
             self._next += 1  # pyright: ignore[reportOperatorIssue] - it equals an id

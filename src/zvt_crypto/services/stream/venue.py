@@ -148,17 +148,18 @@ class Venue:
         else:
             self.unknown += 1
 
-    def opened(self, connection: Connection) -> None:
-        """Tell the feeds of a connection that data may come."""
+    def opened(self, connection: Connection, topics: Sequence[str]) -> None:
+        """Tell the feeds of these topics that data may come."""
         now_us = self._now_us()
-        for feed in self._feeds_on(connection):
-            feed.connected(now_us)
+        for topic in topics:
+            for feed in self.by_place.get(Place(connection.route, topic), ()):
+                feed.connected(now_us)
 
     def lost(self, connection: Connection, detail: str) -> None:
         """Tell the feeds that no other connection carries."""
         if connection not in self.pool.connections:
             return  # it was replaced, or is not wanted any more
-        for feed in self._feeds_on(connection):
+        for feed in self.feeds_on(connection):
             others = [one for one in self.pool.carriers(*feed.place) if one is not connection]
             if not others:
                 feed.health.ended()
@@ -191,7 +192,7 @@ class Venue:
                 "received": gap.received,
             },
         )
-        for feed in self._feeds_on(connection):
+        for feed in self.feeds_on(connection):
             if isinstance(feed, BookFeed):
                 feed.void("sequence")
 
@@ -200,7 +201,7 @@ class Venue:
         self.malformed += 1
         feeds = [
             feed
-            for feed in self._feeds_on(connection)
+            for feed in self.feeds_on(connection)
             if refused.symbol is None or feed.series.symbol == refused.symbol
         ]
         for feed in feeds:
@@ -218,7 +219,8 @@ class Venue:
         self._kept += 1
         return self._kept <= self._most_kept
 
-    def _feeds_on(self, connection: Connection) -> list[Feed]:
+    def feeds_on(self, connection: Connection) -> list[Feed]:
+        """Return the feeds of a connection's topics."""
         places = [Place(connection.route, topic) for topic in connection.topics]
         return [feed for place in places for feed in self.by_place.get(place, ())]
 

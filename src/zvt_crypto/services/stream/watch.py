@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping
+from random import Random
 from typing import Any, Final
 
 from zvt_crypto.core.errors import CryptoError
@@ -16,6 +17,7 @@ from zvt_crypto.services.stream.books import BookFeed
 from zvt_crypto.services.stream.config import StreamConfig
 from zvt_crypto.services.stream.feed import Feed
 from zvt_crypto.services.stream.probe import PROBED, Probe
+from zvt_crypto.services.stream.revive import Reviver
 from zvt_crypto.services.stream.trades import TradeFeed, UncountedTradeFeed
 from zvt_crypto.services.stream.venue import Venue
 
@@ -34,15 +36,22 @@ class Watch:
         venues: the exchanges that are streamed, as they come.
         clock, config: of the service.
         spawn: runs a task.
+        rng: chance of waits.
     """
 
     def __init__(
-        self, venues: Mapping[str, Venue], clock: Clock, config: StreamConfig, spawn: Spawn
+        self,
+        venues: Mapping[str, Venue],
+        clock: Clock,
+        config: StreamConfig,
+        spawn: Spawn,
+        rng: Random,
     ) -> None:
         self._venues = venues
         self._clock = clock
         self._config = config
         self._spawn = spawn
+        self._reviver = Reviver(config, rng)
         self._probes: dict[str, Probe] = {}
         self._probed_s: dict[str, float] = {}
         self._audited_s: dict[Series, float] = {}
@@ -50,6 +59,7 @@ class Watch:
 
     def tick(self, now_us: int) -> None:
         """Look into what is due; not while sockets are paused, for then all is silent."""
+        self._reviver.tick()
         for venue in self._venues.values():
             self._look_into_silence(venue, now_us)
             self._audit_uncounted(venue)
@@ -82,14 +92,9 @@ class Watch:
             self._probing -= 1
         if not is_stale:
             return
-        if isinstance(feed, BookFeed):
+        if isinstance(feed, BookFeed) and feed.sync.is_synced:
             feed.void("stale")
-        if feed.health.tries > self._config.resubscribe_tries:
-            venue.pool.move(*feed.place)
-        elif (
-            not isinstance(feed, BookFeed) or feed.from_rest
-        ):  # others were asked for anew just now
-            venue.pool.renew(*feed.place)
+        self._reviver.revive(venue, feed, self._clock.now_us())
 
     def _audit_uncounted(self, venue: Venue) -> None:
         """Compare one uncounted feed whose turn it is with REST."""

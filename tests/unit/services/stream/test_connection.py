@@ -1,3 +1,4 @@
+# pyright: reportPrivateUsage=false
 """One connection over a scripted exchange: what is asked again when a request is refused."""
 
 import asyncio
@@ -70,6 +71,7 @@ class NotingRouter:
         self.quotes: dict[str, Callable[[Quote], None]] = {}
         self.books: dict[str, Callable[[object, Book], None]] = {}
         self.refusals: list[tuple[str, str]] = []
+        self.asked: list[list[str]] = []
 
     def other(self, record: Any) -> None: ...
 
@@ -77,7 +79,9 @@ class NotingRouter:
 
     def broke(self, connection: Connection, gap: SequenceBreak) -> None: ...
 
-    def opened(self, connection: Connection) -> None: ...
+    def opened(self, connection: Connection, topics: Sequence[str]) -> None:
+        del connection
+        self.asked.append(list(topics))
 
     def lost(self, connection: Connection, detail: str) -> None: ...
 
@@ -199,3 +203,44 @@ async def test_a_refusal_of_one_topic_leaves_the_others_of_its_request_alone() -
         assert [topic for topic, _ in router.refusals] == ["trades:BAD-USDT"]
         assert len(sent) == 1
         assert one.active == set(topics)
+
+
+async def test_many_topics_are_renewed_in_as_few_requests_as_one() -> None:
+    # given twenty topics of which fifteen are to be renewed in the same moment
+    topics = [f"trades:COIN{n}-USDT" for n in range(20)]
+
+    def answer(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        del request
+        return iter(())
+
+    async with connected(OkxProtocol(), "public", topics, answer) as (one, router, sent):
+        for topic in topics[:15]:
+            one.renew(topic)
+        assert len(sent) == 1
+        await settled(lambda: len(router.asked) == 2)
+
+        # then the exchange gets two requests, not thirty, and only these feeds begin anew
+        assert [(each["op"], len(each["args"])) for each in sent[1:]] == [
+            ("unsubscribe", 15),
+            ("subscribe", 15),
+        ]
+        assert router.asked == [topics, topics[:15]]
+        assert one.active == set(topics)
+
+
+async def test_a_refused_topic_is_not_there_until_the_exchange_gives_it() -> None:
+    bybit = Bybit("publicTrade.BADUSDT", echoes_id=True)
+    topics = ["publicTrade.BADUSDT"]
+
+    async with connected(BybitProtocol(), "spot", topics, bybit.answer) as (one, router, sent):
+        # given a topic that was asked for, and refused, twice
+        await settled(lambda: bool(router.refusals))
+        one.tick(SystemClock().now_us() + 1_500_000)
+        await settled(lambda: len(sent) == 2 and topics[0] in one._again_us)
+        assert router.asked == [topics]
+
+        # when the exchange has it after all
+        bybit.bad.clear()
+        one.tick(SystemClock().now_us() + 4_000_000)
+        await settled(lambda: len(router.asked) == 2)
+        assert bybit.held == topics
