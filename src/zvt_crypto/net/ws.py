@@ -8,6 +8,7 @@ mean, when a silent socket is dead and what to do then is the business of who li
 import asyncio
 import contextlib
 import logging
+import socket
 import ssl
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -58,6 +59,7 @@ class WsDialer:
 
     async def dial(self, url: str, listener: SocketListener, *, max_frame_bytes: int) -> Socket:
         """Connect and shake hands; see the port for what is raised."""
+        line = _Line()
         connecting = asyncio.ensure_future(
             picows.ws_connect(
                 lambda: _Session(listener, max_frame_bytes),
@@ -67,6 +69,7 @@ class WsDialer:
                 max_frame_size=max_frame_bytes,
                 max_redirects=0,
                 proxy=self._proxy,
+                socket_factory=line.connect if self._proxy is None else None,
                 read_buffer_init_size=_READ_BUFFER,
                 enable_auto_pong=False,  # it would hide the pings, which are signs of life
                 logger_name=_quiet,
@@ -75,7 +78,7 @@ class WsDialer:
         try:
             _, session = await asyncio.shield(connecting)
         except asyncio.CancelledError:
-            await _hang_up(connecting)
+            await _hang_up(connecting, line)
             raise
         except (picows.WSError, OSError, TimeoutError, ValueError) as e:
             raise self._explained(url, e) from e
@@ -95,12 +98,50 @@ class WsDialer:
         return NetworkFault(self._exchange, f"WebSocket: {detail}")
 
 
-async def _hang_up(connecting: "asyncio.Future[Any]") -> None:
-    """End a connect that is not wanted any more; cancelled itself, it would leave its socket."""
-    await asyncio.wait((connecting,), timeout=_CLOSE_S)
+class _Line:
+    """The TCP connection under a handshake: picows gives it out only when the handshake is done."""
+
+    def __init__(self) -> None:
+        self._socket: socket.socket | None = None
+
+    async def connect(self, url: Any) -> socket.socket:
+        """Connect to the first address of a host that answers."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(_HANDSHAKE_S):
+            found = await loop.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
+            failure = OSError(f"{url.host} has no address")
+            for family, kind, protocol, _, address in found:
+                made = socket.socket(family, kind, protocol)
+                made.settimeout(0.0)
+                try:
+                    await loop.sock_connect(made, address)
+                except OSError as e:
+                    made.close()
+                    failure = e
+                except BaseException:
+                    made.close()
+                    raise
+                else:
+                    self._socket = made
+                    return made
+            raise failure
+
+    def cut(self) -> None:
+        """End the connection if there is one; whoever reads it is told, and closes the socket."""
+        if self._socket is not None:
+            with contextlib.suppress(OSError):  # it is closed already
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+
+async def _hang_up(connecting: "asyncio.Future[Any]", line: _Line) -> None:
+    """End a connect that is not wanted any more; cancelled alone, its handshake would go on."""
     connecting.cancel()
+    try:
+        await asyncio.wait((connecting,), timeout=_CLOSE_S)
+    finally:
+        line.cut()
     with contextlib.suppress(asyncio.CancelledError, Exception):
-        transport, _ = await connecting
+        transport, _ = connecting.result()
         transport.disconnect(graceful=False)
 
 
@@ -215,6 +256,9 @@ class _Session(picows.WSListener):
         except TimeoutError:
             self._transport.disconnect(graceful=False)
             await self._closed.wait()
+        finally:
+            if not self._closed.is_set():  # who closes it was cancelled
+                self._transport.disconnect(graceful=False)
 
 
 _TEXT: Final = picows.WSMsgType.TEXT

@@ -1,10 +1,17 @@
 """`WsDialer` against real servers: frames, signs of life, ends, and handshakes that fail."""
 
 import asyncio
+import base64
+import contextlib
+import gc
+import hashlib
+import re
+import socket
 import ssl
 import subprocess
+import warnings
 import zlib
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -321,6 +328,128 @@ async def test_nobody_there_is_a_fault_of_the_network() -> None:
         pass
     with pytest.raises(NetworkFault, match="WebSocket"):
         await WsDialer("okx").dial(url, Listening(), max_frame_bytes=MOST)
+
+
+# -- what is not wanted any more ------------------------------------------------------------------
+
+
+class Silent:
+    """A server that takes connections, answers as it is told, and sees when they end."""
+
+    def __init__(self, *, shakes_hands: bool) -> None:
+        self._shakes_hands = shakes_hands
+        self.came = asyncio.Event()
+        self.gone = asyncio.Event()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.readuntil(b"\r\n\r\n")
+        if self._shakes_hands:
+            key = re.search(rb"(?i)sec-websocket-key: (\S+)", request)
+            assert key is not None
+            guid = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+            accept = base64.b64encode(hashlib.sha1(key[1] + guid).digest())
+            writer.write(
+                b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+                b"Connection: Upgrade\r\nSec-WebSocket-Accept: " + accept + b"\r\n\r\n"
+            )
+        self.came.set()
+        with contextlib.suppress(ConnectionError):
+            while await reader.read(1_000):
+                pass
+        self.gone.set()
+        writer.close()
+
+
+@asynccontextmanager
+async def silent(*, shakes_hands: bool) -> AsyncGenerator[tuple[Silent, str], None]:
+    peer = Silent(shakes_hands=shakes_hands)
+    server = await asyncio.start_server(peer.serve, "127.0.0.1", 0)
+    try:
+        yield peer, f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    finally:
+        server.close()
+
+
+@pytest.fixture
+def unclosed() -> Generator[list[str]]:
+    """Collect what is said of sockets that nobody closed; there must be none at the end."""
+    told: list[str] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", ResourceWarning)
+        warnings.showwarning = lambda message, *_args, **_more: told.append(str(message))
+        yield told
+        gc.collect()
+    assert told == []
+
+
+async def test_a_dial_cancelled_in_its_handshake_leaves_no_socket(unclosed: list[str]) -> None:
+    async with silent(shakes_hands=False) as (peer, url):
+        # given a dial that waits for the answer to its handshake
+        dialling = asyncio.ensure_future(
+            WsDialer("okx").dial(url, Listening(), max_frame_bytes=MOST)
+        )
+        async with asyncio.timeout(5):
+            await peer.came.wait()
+
+        # when it is cancelled, and cancelled again while it cleans up
+        dialling.cancel()
+        await asyncio.sleep(0)
+        dialling.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await dialling
+
+        # then the server sees the end of it at once
+        async with asyncio.timeout(1):
+            await peer.gone.wait()
+    assert unclosed == []
+
+
+async def test_a_dial_cancelled_before_anybody_answers_leaves_no_socket(
+    unclosed: list[str],
+) -> None:
+    # given a server whose backlog is full, so that a connection is neither taken nor refused
+    with socket.socket() as listening, contextlib.ExitStack() as waiting:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        for _ in range(4):
+            one = waiting.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(listening.getsockname())
+        url = f"ws://127.0.0.1:{listening.getsockname()[1]}/"
+        dialling = asyncio.ensure_future(
+            WsDialer("okx").dial(url, Listening(), max_frame_bytes=MOST)
+        )
+        await asyncio.sleep(0.2)
+        assert not dialling.done()
+
+        # when it is cancelled, then it ends at once
+        dialling.cancel()
+        async with asyncio.timeout(1):
+            with pytest.raises(asyncio.CancelledError):
+                await dialling
+    assert unclosed == []
+
+
+async def test_a_close_that_is_cancelled_leaves_no_socket(unclosed: list[str]) -> None:
+    async with silent(shakes_hands=True) as (peer, url):
+        # given a socket that says goodbye to somebody who does not answer
+        listening = Listening()
+        opened = await WsDialer("okx").dial(url, listening, max_frame_bytes=MOST)
+        closing = asyncio.ensure_future(opened.close())
+        await asyncio.sleep(0.05)
+        assert not peer.gone.is_set()
+
+        # when whoever waits for that is cancelled
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+
+        # then it is cut, and said to be, once
+        async with asyncio.timeout(1):
+            await peer.gone.wait()
+        await until(lambda: bool(listening.ends))
+        assert listening.ends == ["closed by us"]
+    assert unclosed == []
 
 
 # -- TLS ------------------------------------------------------------------------------------------
