@@ -5,8 +5,8 @@ time from the first claim to the last; the consumer saw every trade once; the bo
 """
 
 import asyncio
-from collections.abc import Generator, Mapping
-from typing import Any, Final
+from collections.abc import Generator, Mapping, Sequence
+from typing import Final
 
 import pytest
 from sim_process import Sim, simulator
@@ -22,11 +22,12 @@ from stream_world import (
     streaming,
 )
 
-from zvt_crypto.core.record import Trade
+from zvt_crypto.core.record import Gap, GapRepaired, Trade
 from zvt_crypto.core.series import Kind, Series
 
-# With these, nothing is sent wrong that could show in the trades: there need be no gap.
-_TOUCHES_IDS: Final = frozenset({"ws_drop"})
+# Beside messages that are lost, these leave trades out: what is wrong in them is refused.
+_REFUSED: Final = frozenset({"ws_wrong_types", "ws_wrong_id"})
+_US_PER_MS: Final = 1_000
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +84,7 @@ async def judge(sim: Sim, exchange: str, case: Case) -> None:
     fault = {"exchange": exchange, **case.fields}
     if case.kind == "ws_silent_symbol":
         fault["symbol"] = SYMBOL[exchange]
+    began_us = sim.get("/_clock")["now_us"]
     if case.early:
         await asyncio.to_thread(sim.fault, case.kind, **fault)
     async with streaming(sim, series) as streamed:
@@ -104,22 +106,93 @@ async def judge(sim: Sim, exchange: str, case: Case) -> None:
         told, repaired, lost = gaps_of(streamed, trades)
         assert lost == 0, streamed.seen[trades]
         assert told == repaired
-        if case.kind in _TOUCHES_IDS and exchange != "bybit" and injected(sim, exchange, trades):
-            assert told > 0
+        if exchange != "bybit":  # whose ids do not show that a trade is lacking
+            check_told(streamed, trades, destroyed(sim, trades, began_us))
+
+
+# Each leaves out messages of trades, or trades in them: two of every ten or so.
+_DESTROYING: Final[dict[str, dict[str, object]]] = {
+    "ws_drop": {}, "ws_corrupt": {}, "ws_invalid_utf8": {}, "ws_deep": {},
+    "ws_wrong_types": {"what": "nan"}, "ws_wrong_id": {},
+}  # fmt: skip
+
+
+async def test_each_trade_that_is_destroyed_on_its_way_is_told_as_a_gap(sim: Sim) -> None:
+    try:
+        async with asyncio.TaskGroup() as together:
+            for exchange in EXCHANGES:
+                if exchange != "bybit":  # whose ids do not show that a trade is lacking
+                    together.create_task(_destroy(sim, exchange))
+    finally:
+        sim.heal()
+
+
+async def _destroy(sim: Sim, exchange: str) -> None:
+    trades = Series(exchange, SYMBOL[exchange], Kind.TRADES)
+    began_us = sim.get("/_clock")["now_us"]
+    async with streaming(sim, [trades]) as streamed:
+        await eventually(lambda: seen(streamed, trades) > 10, 40)
+
+        # when messages of its trades are lost or spoilt in every way, one after the other
+        for kind, fields in _DESTROYING.items():
+            since_us = sim.get("/_clock")["now_us"]
+            fault = {"exchange": exchange, "channel": "trades", "every": 5, "count": 2, **fields}
+            await asyncio.to_thread(sim.fault, kind, **fault)
+            await eventually(lambda since=since_us: len(destroyed(sim, trades, since)) >= 2, 40)
+            await asyncio.to_thread(take_back, sim, exchange)
+        before = seen(streamed, trades)
+        await eventually(lambda: seen(streamed, trades) > before + 20, 60)
+        await streamed.settled(60)
+
+        # then a gap was told over each of them, and all of it was repaired
+        moments = destroyed(sim, trades, began_us)
+        assert len(moments) >= 2 * len(_DESTROYING)
+        check_told(streamed, trades, moments)
+        told, repaired, lost = gaps_of(streamed, trades)
+        assert (repaired, lost) == (told, 0)
+        await check_trades(sim, streamed, trades)
 
 
 def seen(streamed: Streamed, series: Series) -> int:
     return sum(type(record) is Trade for record in streamed.seen.get(series, ()))
 
 
-def injected(sim: Sim, exchange: str, series: Series) -> list[Any]:
-    """Return the faults that hit trades of one series."""
-    told = sim.get(f"/_truth/injected?exchange={exchange}")
-    return [
+def destroyed(sim: Sim, series: Series, since_us: int) -> list[int]:
+    """Return when the trades happened whose messages were kept from us since a moment.
+
+    The simulator remembers what the faults of earlier cases did, too, and numbers faults anew once
+    all are taken back.
+    """
+    query = f"exchange={series.exchange}&symbol={series.symbol}"
+    hits = [
         one
-        for one in told
-        if one.get("symbol") == series.symbol and "rade" in str(one.get("topic", one))
+        for one in sim.get(f"/_truth/injected?{query}")
+        if one["at_us"] >= since_us
+        and one["channel"].startswith("trades ")
+        and (one["lost"] or one["kind"] in _REFUSED)
     ]
+    return sorted({moment for one in hits for moment in (one["first_us"], one["last_us"])})
+
+
+def check_told(streamed: Streamed, series: Series, moments: Sequence[int]) -> None:
+    """Check that a gap was told over each moment, and its trades before it was called repaired."""
+    records = streamed.seen[series]
+    gaps = [one for one in records if isinstance(one, Gap)]
+    for moment in moments:
+        as_told = moment if series.exchange == "coinbase" else moment // _US_PER_MS * _US_PER_MS
+        assert any(gap.start <= as_told < gap.end for gap in gaps), (
+            f"{series}: a trade of {moment} was kept from us, and only {gaps} were told"
+        )
+    for repaired in (one for one in records if isinstance(one, GapRepaired)):
+        after = records.index(repaired)
+        before = next(
+            at
+            for at in range(after, -1, -1)
+            if isinstance(records[at], Gap)
+            and (records[at].start, records[at].end) == (repaired.start, repaired.end)
+        )
+        between = sum(isinstance(one, Trade) for one in records[before:after])
+        assert between >= repaired.rows, f"{series}: {repaired} came before its trades"
 
 
 async def test_a_book_whose_snapshots_never_come_begins_with_one_of_rest(sim: Sim) -> None:
