@@ -7,6 +7,7 @@ repaired.
 
 import asyncio
 import random
+import time
 from collections.abc import Generator
 from typing import Any, Final
 
@@ -34,6 +35,7 @@ _SEED: Final = 3
 _TRADES: Final = 10_000
 _FAULT_S: Final = 5.0
 _PAUSE_S: Final = 2.0
+_MOST_S: Final = 1_800.0
 # Each takes the book or the socket away for good while it is there: they are followed by a pause.
 _VALUES: Final = ("open", "high", "low", "close", "volume")
 
@@ -62,7 +64,9 @@ async def endure(sim: Sim, exchange: str) -> None:
     async with streaming(sim, [trades, book, minutes]) as streamed:
         await eventually(lambda: len(streamed.seen.get(trades, ())) > 10, 60)
         # given every fault, one after the other, and time for ten thousand trades
+        end = time.monotonic() + _MOST_S
         while cases or count(streamed, trades) < _TRADES:
+            assert time.monotonic() < end, f"{exchange}: {count(streamed, trades)} trades"
             case = cases.pop() if cases else chance.choice(CASES)
             await asyncio.to_thread(begin, sim, exchange, case)
             await asyncio.sleep(_FAULT_S)

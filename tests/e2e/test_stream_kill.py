@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,18 +76,31 @@ class Child:
         self.said.put(None)
 
     def wait_for(self, event: str, within_s: float = WITHIN_S) -> dict[str, Any]:
-        """Return the next of such an event, None to wait for the end."""
+        """Return the next of such an event, an empty one for `end`; fail when none comes in time.
+
+        The time does not begin anew with each thing the process says.
+        """
         deadline = time.monotonic() + within_s
-        while True:
-            one = self.said.get(timeout=max(0.01, deadline - time.monotonic()))
+        while (left_s := deadline - time.monotonic()) > 0:
+            try:
+                one = self.said.get(timeout=left_s)
+            except queue.Empty:
+                break
             if one is None:
-                assert event == "end", "the process ended"
+                assert event == "end", f"the process ended before {event!r}"
                 return {}
             if one["event"] == "committed":
                 self.commits += 1
                 self.durable.setdefault(one["series"], set()).update(one["ids"])
             if one["event"] == event:
                 return one
+        raise AssertionError(f"no {event!r} within {within_s} s")
+
+    def commit_until(self, condition: Callable[[], bool], within_s: float = WITHIN_S) -> None:
+        """Wait until what was committed fulfils a condition; fail when it does not in time."""
+        deadline = time.monotonic() + within_s
+        while not condition():
+            self.wait_for("committed", deadline - time.monotonic())
 
     def ask(self, *words: object) -> None:
         assert self.process.stdin is not None
@@ -118,6 +131,33 @@ def child(
             reader.join(WITHIN_S)
 
 
+def test_a_child_that_talks_on_is_waited_for_no_longer_than_said() -> None:
+    talk = "import json, time\nwhile True:\n"
+    talk += (
+        " print(json.dumps({'event': 'committed', 'series': 'a:B', 'ids': ['1']}), flush=True)\n"
+    )
+    talk += " time.sleep(0.01)"
+    with subprocess.Popen([sys.executable, "-c", talk], stdout=subprocess.PIPE, text=True) as one:
+        # given a process that says the same thing for ever
+        talking = Child(one)
+        reader = threading.Thread(target=talking.read, daemon=True)
+        reader.start()
+        try:
+            talking.wait_for("committed")
+
+            # when something else is waited for, then that ends in time
+            began = time.monotonic()
+            with pytest.raises(AssertionError, match="no 'ended' within"):
+                talking.wait_for("ended", 0.5)
+            with pytest.raises(AssertionError, match="no 'committed' within"):
+                talking.commit_until(lambda: len(talking.durable) > 1, 0.5)
+            assert 1.0 <= time.monotonic() - began < 5.0
+            assert talking.commits > 10
+        finally:
+            one.kill()
+            reader.join(WITHIN_S)
+
+
 async def ids_of(store: Store, series: Series) -> list[str]:
     rows = await store.read(series, ALWAYS)
     return rows.column("trade_id").to_pylist()
@@ -143,8 +183,7 @@ def test_a_killed_stream_keeps_what_it_called_durable(
         with child(sim, store, SERIES) as running:
             running.wait_for("started")
             commits = chance.randrange(0, 40)
-            while running.commits < commits:
-                running.wait_for("committed")
+            running.commit_until(lambda least=commits: running.commits >= least)
             time.sleep(chance.uniform(0.0, 0.3))  # the moment is the chance
             running.process.send_signal(signal.SIGKILL)
             running.wait_for("end")
@@ -181,8 +220,7 @@ def test_a_stream_asked_to_stop_keeps_all_it_was_given(sim: Sim, tmp_path: Path)
     # given a stream under way
     store = tmp_path / "lake"
     with child(sim, store, SERIES) as running:
-        while len(running.durable) < len(SERIES):
-            running.wait_for("committed")
+        running.commit_until(lambda: len(running.durable) == len(SERIES))
 
         # when it gets SIGTERM
         began = time.monotonic()
@@ -215,8 +253,7 @@ def test_a_full_disk_costs_no_trade(sim: Sim, tmp_path: Path) -> None:
     store = tmp_path / "lake"
     series = [one for one in SERIES if one.symbol == SYMBOL[one.exchange]]
     with child(sim, store, series, PENDING) as running:
-        while len(running.durable) < len(series):
-            running.wait_for("committed")
+        running.commit_until(lambda: len(running.durable) == len(series))
         before = running.state()["told"]["Trade"]
 
         # when no file may grow any more, for so long that rows have to go

@@ -1,6 +1,7 @@
 """The simulator as a process of its own, as users run it."""
 
 import json
+import select
 import signal
 import subprocess
 import sys
@@ -71,6 +72,8 @@ def simulator(*options: str, seed: int = 7) -> Generator[Sim]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
+            said, _, _ = select.select([process.stdout], [], [], READY_WITHIN_S)
+            assert said, f"the simulator was not ready within {READY_WITHIN_S} s"
             ready = json.loads(process.stdout.readline())
             yield Sim(ready["url"], process.pid)
         finally:

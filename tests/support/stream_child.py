@@ -4,7 +4,7 @@ Run by the tests as `python stream_child.py SIM STORE PENDING SERIES...`, with s
 EXCHANGE:SYMBOL, and PENDING rows that may wait while the store takes none. It writes JSON lines:
 `committed`, the ids of the trades in each commit once it is durable; `state`, when asked; `ended`,
 when SIGTERM ended it. It obeys lines on standard input: `limit BYTES` and `unlimit` set how large
-its files may grow, `state` asks.
+its files may grow, `state` asks. When standard input ends, it ends: nobody is there any more.
 """
 
 import asyncio
@@ -84,6 +84,7 @@ class Child:
             else:
                 most = int(rest[0]) if word == "limit" else resource.RLIM_INFINITY
                 resource.setrlimit(resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
+        self.stop.set()
 
 
 async def main(sim: str, store: str, pending: int, names: Sequence[str]) -> None:
