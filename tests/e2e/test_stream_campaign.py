@@ -25,7 +25,7 @@ from stream_world import (
     streaming,
 )
 
-from zvt_crypto.core.interval import Interval
+from zvt_crypto.core.interval import US_PER_S, Interval
 from zvt_crypto.core.ledger import Source, Verdict
 from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.rows import times
@@ -37,6 +37,7 @@ _FAULT_S: Final = 5.0
 _PAUSE_S: Final = 2.0
 _MOST_S: Final = 1_800.0
 # Each takes the book or the socket away for good while it is there: they are followed by a pause.
+_US_PER_MS: Final = 1_000
 _VALUES: Final = ("open", "high", "low", "close", "volume")
 
 
@@ -134,7 +135,11 @@ async def check_injected(sim: Sim, streamed: Streamed, series: Series) -> None:
     repaired = [e.range for e in held if e.source is Source.REPAIR]
     assert repaired
     first, last = held[0].start, held[-1].end
-    for one in dropped:
-        if first < one["first_us"] < one["last_us"] + 1 < last:
-            at = one["first_us"]
-            assert any(part.start <= at < part.end for part in repaired), (one, repaired[:3])
+    inside = [one for one in dropped if first < one["first_us"] < one["last_us"] + 1 < last]
+    assert inside
+    for one in inside:
+        # The exchange tells whole milliseconds, all but one.
+        exact = one["first_us"]
+        at = exact if series.exchange == "coinbase" else exact // _US_PER_MS * _US_PER_MS
+        near = [e for e in ledger if e.start <= at + US_PER_S and e.end > at - US_PER_S]
+        assert any(part.start <= at < part.end for part in repaired), (one, near)

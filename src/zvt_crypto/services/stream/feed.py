@@ -78,6 +78,8 @@ class OpenGap(msgspec.Struct):
     tries: int = 0
     is_late: bool = False
     """Whether the records after it have gone on without it."""
+    is_refuted: bool = False
+    """Whether what the store holds of it is wrong: it is taken out, and loaded anew."""
 
     @property
     def range(self) -> Range:

@@ -77,6 +77,9 @@ class Mender:
             while not await self._sink.commit():  # noqa: ASYNC110 - it asks the store each time
                 await asyncio.sleep(_STORE_WAIT_S)
             try:
+                if gap.is_refuted:
+                    await self._store.discard(series, asked)
+                    gap.is_refuted = False
                 await self._fill(feed, gap, again=again)
             except (StoreFull, RetryableError, DataError) as e:
                 detail = str(e)

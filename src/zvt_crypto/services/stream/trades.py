@@ -28,6 +28,10 @@ from zvt_crypto.services.stream.feed import Feed, Hub, OpenGap, Place
 
 # How many ids an exchange that does not count is watched for repeats over.
 _REMEMBERED: Final = 20_000
+# Trades come in order of time but for so much; repaired ones come later.
+_OUT_OF_ORDER_US: Final = 60 * US_PER_S
+# How much of a repaired gap is audited once more.
+_AUDITED_AGAIN_US: Final = 30 * US_PER_S
 
 
 class TradeFeed(Feed):
@@ -293,7 +297,8 @@ class UncountedTradeFeed(TradeFeed):
     def __init__(self, series: Series, instrument: Instrument, place: Place, hub: Hub) -> None:
         super().__init__(series, instrument, place, hub)
         self._seen: set[int | str] = set()
-        self._order: deque[int | str] = deque()
+        self._order: deque[tuple[int, int | str]] = deque()
+        self._doubted: frozenset[int | str] = frozenset()
         self._held: list[Trade] = []
         self._is_broken = False
         self._why = "disconnect"
@@ -315,7 +320,7 @@ class UncountedTradeFeed(TradeFeed):
         else:
             if self.last is None:
                 self.claim_to(trade.ts_event + 1)
-            self._remember(trade.trade_id)
+            self._remember(trade)
             self._release(trade)
 
     def settle(self) -> None:
@@ -324,26 +329,55 @@ class UncountedTradeFeed(TradeFeed):
             self.claim_to(min(self.audited_us, self.last.ts_event))
 
     def audited(self, answered: Range, rows: pa.Table) -> None:
-        """Compare what REST has of a stretch of time with what came; a trade that did not is a gap.
+        """Compare what REST has of a stretch of time with what came.
 
-        The only proof there is: ids do not tell, and a frame can be lost on a socket that lives.
+        The only proof there is: ids do not tell, and a frame can be lost or spoilt on a socket that
+        lives. A trade that did not come is a gap. One that only we have is looked at again, since
+        REST may be behind; if it is unknown then too, it is refused and taken out of the store.
         """
         if self.gap is not None or self._is_broken:
             return
         ids = rows.column("trade_id").to_pylist()
-        moments = [
+        lacking = [
             at for at, one in zip(times(rows).tolist(), ids, strict=True) if one not in self._seen
         ]
-        if moments:
-            self._open(
-                OpenGap(
-                    start=min(moments),
-                    end=max(moments) + 1,
-                    reason="audit",
-                    opened_us=self.hub.now_us(),
-                )
+        strays = self._only_ours(answered, set(ids))
+        unknown = {one: at for one, at in strays.items() if one in self._doubted}
+        self._doubted = frozenset(strays)
+        if unknown:
+            self._refute(unknown)
+        elif lacking:
+            self._open_audited(lacking)
+        end = min([answered.end, *strays.values()])
+        self.audited_us = max(self.audited_us or 0, end)
+
+    def _only_ours(self, answered: Range, theirs: set[str]) -> dict[int | str, int]:
+        """Return the trades of a stretch of time that REST does not have, with their times."""
+        found: dict[int | str, int] = {}
+        for at, trade_id in reversed(self._order):
+            if at < answered.start - _OUT_OF_ORDER_US:
+                break
+            if answered.start <= at < answered.end and trade_id not in theirs:
+                found[trade_id] = at
+        return found
+
+    def _refute(self, unknown: dict[int | str, int]) -> None:
+        for trade_id, at in unknown.items():
+            self.refuse(Rejected(at, "unknown_id", str(trade_id)))
+        # They stay among the seen: one that is repeated is no news.
+        self._order = deque(one for one in self._order if one[1] not in unknown)
+        self._open_audited(list(unknown.values()), is_refuted=True)
+
+    def _open_audited(self, moments: list[int], *, is_refuted: bool = False) -> None:
+        self._open(
+            OpenGap(
+                start=min(moments),
+                end=max(moments) + 1,
+                reason="audit",
+                opened_us=self.hub.now_us(),
+                is_refuted=is_refuted,
             )
-        self.audited_us = max(self.audited_us or 0, answered.end)
+        )
 
     def disconnected(self, detail: str) -> None:
         """Whatever comes next may not follow."""
@@ -356,7 +390,7 @@ class UncountedTradeFeed(TradeFeed):
         """Go on where a store ended: rows behind what was audited have to be asked for again."""
         self.last = last
         self.claimed_us = claimed_us
-        self._remember(last.trade_id)
+        self._remember(last)
         self._is_broken = True
         self._why = "restart"
 
@@ -391,10 +425,13 @@ class UncountedTradeFeed(TradeFeed):
         for trade in self._trades(rows):
             if trade.trade_id in self._seen:
                 continue
-            self._remember(trade.trade_id)
+            self._remember(trade)
             self._release(trade, stored=True)
             released += trade.trade_id not in waiting
         self._close_gap(gap, released, is_whole=is_whole, detail=detail)
+        if self.audited_us is not None:
+            # What came by the socket in that time may be wrong, so it is looked at too.
+            self.audited_us = min(self.audited_us, max(gap.start, gap.end - _AUDITED_AGAIN_US))
         if gap.is_late:
             self._late.remove(gap)
         else:
@@ -432,14 +469,14 @@ class UncountedTradeFeed(TradeFeed):
         held, self._held = self._held, []
         for trade in held:
             if trade.trade_id not in self._seen:
-                self._remember(trade.trade_id)
+                self._remember(trade)
                 self._release(trade)
 
-    def _remember(self, trade_id: int | str) -> None:
-        self._seen.add(trade_id)
-        self._order.append(trade_id)
+    def _remember(self, trade: Trade) -> None:
+        self._seen.add(trade.trade_id)
+        self._order.append((trade.ts_event, trade.trade_id))
         if len(self._order) > _REMEMBERED:
-            self._seen.discard(self._order.popleft())
+            self._seen.discard(self._order.popleft()[1])
 
 
 def ids_are_whole(rows: pa.Table, first: int, last: int) -> bool:

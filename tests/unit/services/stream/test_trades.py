@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from stream_hub import BASE_US, INSTRUMENT, SERIES, StubHub, rows, seen, trade
 
 from zvt_crypto.core.ledger import Verdict
+from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.record import Disconnected, Gap, GapRepaired, GapUnrecoverable, Trade
 from zvt_crypto.services.stream.config import StreamConfig
 from zvt_crypto.services.stream.feed import Feed, OpenGap, Place
@@ -359,3 +360,55 @@ def test_a_break_during_a_repair_is_a_gap_of_its_own() -> None:
     hub.gaps.clear()
     feed.mended(second, rows(first[3]), is_whole=True, detail="")
     assert [r for r in shape(got) if len(r) == 1] == ["a", "b", "c", "d", "g"]
+
+
+def test_an_uncounted_trade_that_only_we_have_is_refused_once_two_audits_lack_it() -> None:
+    # given a trade `x` that came instead of `b`
+    hub = StubHub()
+    feed = uncounted(hub)
+    got = seen(feed)
+    for name, trade_id in (("a", "a"), ("b", "x"), ("c", "c"), ("d", "d")):
+        feed.take(trade(ord(name), trade_id=trade_id))
+    moment = {name: BASE_US + ord(name) * 1_000 for name in "abcde"}
+    asked = Range(moment["a"], moment["d"])
+    found = rows(*(trade(ord(name), trade_id=name) for name in "abc"))
+
+    # when an audit finds `b` lacking, it is repaired; `x` is doubted, and nothing behind it claimed
+    feed.audited(asked, found)
+    feed.mended(hub.gaps[0], found, is_whole=True, detail="")
+    assert shape(got) == ["a", "x", "c", "d", "Gap", "b", "GapRepaired"]
+    assert feed.audited_us == moment["b"]
+    assert not hub.gaps[0].is_refuted
+
+    # when the next does not know `x` either
+    feed.audited(Range(moment["b"], moment["d"]), found)
+
+    # then its moment is taken out and loaded anew, and `x` is in the quarantine
+    refuted = hub.gaps[1]
+    assert (refuted.start, refuted.end) == (moment["b"], moment["b"] + 1)
+    assert refuted.is_refuted
+    batch = feed.drain()
+    assert batch is not None
+    assert [(one.timestamp_us, one.reason, one.raw) for one in batch.rejected] == [
+        (moment["b"], "unknown_id", "x")
+    ]
+    feed.mended(refuted, found.slice(1, 1), is_whole=True, detail="")
+
+    # and a third audit finds nothing to do
+    feed.audited(Range(moment["b"], moment["d"]), found)
+    assert len(hub.gaps) == 2
+    assert feed.audited_us == moment["d"]
+    assert shape(got)[-2:] == ["Gap", "GapRepaired"]
+
+
+def test_an_uncounted_trade_that_rest_has_a_moment_later_is_kept() -> None:
+    hub = StubHub()
+    feed = uncounted(hub)
+    for name in "abc":
+        feed.take(trade(ord(name), trade_id=name))
+    asked = Range(BASE_US + ord("a") * 1_000, BASE_US + ord("c") * 1_000)
+    feed.audited(asked, rows(trade(ord("a"), trade_id="a")))
+    assert feed.audited_us == BASE_US + ord("b") * 1_000
+    feed.audited(asked, rows(*(trade(ord(name), trade_id=name) for name in "ab")))
+    assert not hub.gaps
+    assert feed.audited_us == asked.end
