@@ -70,7 +70,7 @@ async def test_a_slow_handler_that_may_lose_loses_alone(sim: Sim) -> None:
         assert len(queue) <= 20
         ids = [one.trade_id for one in handled]
         assert ids == sorted(set(ids))
-        assert not streamed.service._is_full
+        assert not streamed.service.is_paused
         assert await whole(sim, streamed) > 50
         streamed.service.off(queue)
 

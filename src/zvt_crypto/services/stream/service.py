@@ -49,6 +49,7 @@ from zvt_crypto.services.stream.feed import (
     ReadingFeed,
 )
 from zvt_crypto.services.stream.handler import Handler, HandlerQueue
+from zvt_crypto.services.stream.listeners import Listener, Listeners
 from zvt_crypto.services.stream.pool import Pool
 from zvt_crypto.services.stream.repair import Mender
 from zvt_crypto.services.stream.sink import Sink
@@ -59,29 +60,10 @@ from zvt_crypto.services.stream.watch import Watch
 log = logging.getLogger(__name__)
 
 _TICK_S: Final = 0.1
-_DRAIN_S: Final = 10.0
 _SNAPSHOT_TRIES: Final = 8
 
 Instruments = Callable[[str], Coroutine[Any, Any, Iterable[Instrument]]]
 """Gives all instruments of an exchange."""
-
-
-@dataclass(slots=True)
-class _Listener:
-    """A handler and what it wants to hear."""
-
-    queue: HandlerQueue
-    kinds: frozenset[Kind] | None
-    symbols: frozenset[str] | None
-    exchanges: frozenset[str] | None
-    task: asyncio.Task[None] | None = None
-
-    def wants(self, series: Series) -> bool:
-        return (
-            (self.kinds is None or series.kind in self.kinds)
-            and (self.symbols is None or series.symbol in self.symbols)
-            and (self.exchanges is None or series.exchange in self.exchanges)
-        )
 
 
 @dataclass(slots=True)
@@ -113,13 +95,15 @@ class CryptoStreamService:
     sink: Sink = field(init=False)
     mender: Mender = field(init=False)
     watch: Watch = field(init=False)
-    _listeners: list[_Listener] = field(default_factory=list[_Listener])
+    _listeners: Listeners = field(init=False)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
-    _is_full: bool = False
     _changing: asyncio.Lock = field(default_factory=asyncio.Lock)
     _is_running: bool = False
 
     def __post_init__(self) -> None:
+        self._listeners = Listeners(
+            self.feeds, self._pause, lambda work, name: self.spawn(work, name=name)
+        )
         self.sink = Sink(self.store, self.clock, self.config, self.feeds)
         self.mender = Mender(self.store, self.filler, self.sink, self.config, self.rng)
         self.watch = Watch(
@@ -134,8 +118,7 @@ class CryptoStreamService:
 
     async def __aenter__(self) -> Self:
         self._is_running = True
-        for listener in self._listeners:
-            self._start(listener)
+        self._listeners.start()
         self.spawn(self.sink.run(), name="sink")
         self.spawn(self._tick(), name="tick")
         self.spawn(self.watch.retry_missing(self.store, self.filler), name="retry")
@@ -156,13 +139,7 @@ class CryptoStreamService:
         self._is_running = False
         for venue in self.venues.values():
             await venue.pool.close()
-        for listener in self._listeners:
-            if listener.task is not None:
-                try:
-                    async with asyncio.timeout(_DRAIN_S):
-                        await listener.queue.idle.wait()
-                except TimeoutError:
-                    log.warning("stream_handler_left_behind", extra={"queue": len(listener.queue)})
+        await self._listeners.drain()
         tasks = [task for task in self._tasks if task is not asyncio.current_task()]
         for task in tasks:
             task.cancel()
@@ -208,50 +185,36 @@ class CryptoStreamService:
         Returns:
             Its queue, with the counts of what it handled, dropped and failed on.
         """
-        queue = HandlerQueue(handler, policy=policy, size=size, on_full=self._on_full)
-        listener = _Listener(
-            queue,
-            None if kinds is None else frozenset(kinds),
-            None if symbols is None else frozenset(symbols),
-            None if exchanges is None else frozenset(exchanges),
+        queue = HandlerQueue(handler, policy=policy, size=size, on_full=self._listeners.check_full)
+        self._listeners.add(
+            Listener(
+                queue,
+                None if kinds is None else frozenset(kinds),
+                None if symbols is None else frozenset(symbols),
+                None if exchanges is None else frozenset(exchanges),
+            )
         )
-        self._listeners.append(listener)
-        for feed in self.feeds():
-            if listener.wants(feed.series):
-                feed.outlets.append(queue.put)
-        if self._is_running:
-            self._start(listener)
         return queue
 
     def off(self, queue: HandlerQueue) -> None:
         """Tell a handler nothing any more; what waits in its queue is dropped."""
-        for listener in [one for one in self._listeners if one.queue is queue]:
-            self._listeners.remove(listener)
-            if listener.task is not None:
-                listener.task.cancel()
-        for feed in self.feeds():
-            if queue.put in feed.outlets:
-                feed.outlets.remove(queue.put)
-        self._on_full()
+        self._listeners.remove(queue)
 
-    def _start(self, listener: _Listener) -> None:
-        if listener.queue.policy != "inline" and listener.task is None:
-            listener.task = self.spawn(listener.queue.run(), name=f"handler {listener.queue.name}")
+    @property
+    def is_paused(self) -> bool:
+        """Return whether sockets wait for a handler whose queue is full."""
+        return self._listeners.is_full
 
-    def _on_full(self) -> None:
-        """Pause all sockets while any queue that must not lose is full."""
-        before = self._is_full
-        self._is_full = any(listener.queue.is_full for listener in self._listeners)
-        if self._is_full != before:
-            for venue in self.venues.values():
-                venue.pool.pause(on=self._is_full)
+    def _pause(self, on: bool) -> None:  # noqa: FBT001
+        for venue in self.venues.values():
+            venue.pool.pause(on=on)
 
     # -- subscriptions --------------------------------------------------------------------------
 
     @property
     def handlers(self) -> list[HandlerQueue]:
         """Return the queues of all handlers."""
-        return [listener.queue for listener in self._listeners]
+        return self._listeners.queues
 
     def feeds(self) -> list[Feed]:
         """Return all feeds."""
@@ -289,9 +252,7 @@ class CryptoStreamService:
             for feed in made:
                 venue = self.venues[feed.series.exchange]
                 venue.attach(feed)
-                for listener in self._listeners:
-                    if listener.wants(feed.series):
-                        feed.outlets.append(listener.queue.put)
+                self._listeners.join(feed)
                 self._wire(venue, feed)
                 if feed.place == POLLED:
                     feed.connected(self.now_us())
@@ -400,7 +361,7 @@ class CryptoStreamService:
             spawn=self.spawn,
             tap=self.tap,
         )
-        venue.pool.pause(on=self._is_full)
+        venue.pool.pause(on=self.is_paused)
         self.venues[exchange] = venue
         return venue
 
@@ -542,7 +503,7 @@ class CryptoStreamService:
                     feed.tick(now_us)
                 for works in venue.works.values():
                     works.advance(now_us)
-            if not self._is_full:
+            if not self.is_paused:
                 self.watch.tick(now_us)
 
 
