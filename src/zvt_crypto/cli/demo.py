@@ -18,6 +18,7 @@ from rich.rule import Rule
 
 from zvt_crypto.bootstrap.door import Door
 from zvt_crypto.bootstrap.platform import Platform
+from zvt_crypto.cli.demo_live import show_live
 from zvt_crypto.cli.display import LoadDisplay, legend, out, print_report
 from zvt_crypto.cli.export import Format, write_rows
 from zvt_crypto.cli.load import INCOMPLETE
@@ -34,11 +35,15 @@ _SPOT: Final = {
     "bybit": "BTC-USDT",
     "coinbase": "BTC-USD",
 }
+# Bybit's REST has a thousand trades of a perpetual, sixty of a spot pair: too few to repair from.
+_STREAMED: Final = _SPOT | {"bybit": "BTC-USDT-PERP"}
 _FUNDED: Final = ("binance", "okx", "bybit")
 _MONTH_DAYS: Final = 30
 # Bulk files of the day are published by then at every exchange that has them.
 _TRADES_DAYS_AGO: Final = 5
 _READY_WITHIN_S: Final = 30.0
+# Trades a day in the box that is streamed from: a dozen a second.
+_LIVELY: Final = 1_000_000
 
 
 def demo(
@@ -49,7 +54,8 @@ def demo(
     """Run the main job in a minute or two, without a network.
 
     Starts simulated exchanges, loads a month of minute candles, a day of trades and funding from
-    all four at once, shows what is held, damages one file on purpose, repairs it, and queries.
+    all four at once, shows what is held, damages one file on purpose, repairs it, and queries;
+    then streams from all four, loses messages and lines on purpose, and repairs that too.
     """
     _clear(folder)
     console = out()
@@ -59,6 +65,14 @@ def demo(
         console.print(Rule("zvt-crypto demo"))
         console.print(f"Four exchanges in a box at {url}; the store is {folder}/.")
         code = run(lambda platform: _tour(platform, console, folder), settings, create=True)
+    _step(console, 6, "Live: trades, quotes and books of all four, damaged on the way, and healed")
+    with _simulator(seed, "--trades-per-day", str(_LIVELY)) as url:
+        folder_live = str(folder / "live")
+        settings = settings_from(folder_live, url, state_dir=str(folder / ".budget"))
+        is_whole = run(
+            lambda platform: show_live(platform, console, url, _STREAMED), settings, create=True
+        )
+    code = code if is_whole else INCOMPLETE
     console.print(Rule())
     console.print(f"Done in {time.monotonic() - began:.0f} s. What to try next:")
     for line in (
@@ -66,6 +80,7 @@ def demo(
         f"zvtc query candles okx BTC-USDT 1h --store {folder} --last 24",
         "zvtc load binance BTC-USDT --interval 1m --since 2024-01-01     the real exchange",
         "zvtc plan coinbase BTC-USD --interval 1m --since 2020-01-01     what it would take",
+        "zvtc stream binance BTC-USDT ETH-USDT --kind trades --kind book",
         "zvtc sim --port 8123                       the box, for your own programs",
     ):
         console.print(f"  {line}")
@@ -156,9 +171,10 @@ def _clear(folder: Path) -> None:
 
 
 @contextmanager
-def _simulator(seed: int) -> Generator[str]:
+def _simulator(seed: int, *options: str) -> Generator[str]:
     """Run the simulator as a process of its own, so that it takes no time from the loader."""
     command = [sys.executable, "-m", "zvt_crypto.simulator", "--port", "0", "--seed", str(seed)]
+    command += options
     with subprocess.Popen(  # noqa: S603 - our own module
         command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
     ) as process:
