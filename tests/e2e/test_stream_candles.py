@@ -1,10 +1,12 @@
 """Live candles on all four exchanges: stored as the exchange's, compared with the trades."""
 
 import asyncio
+import time
 from collections.abc import Generator
 from typing import Final
 
 import pytest
+from market_clock import MarketClock
 from sim_process import Sim, simulator
 from stream_world import EXCHANGES, SYMBOL, Streamed, eventually, streaming
 
@@ -20,9 +22,24 @@ _FAULTS: Final = {"binance": "ws_late_close", "okx": "ws_revised_candle"}
 _VALUES: Final = ("open", "high", "low", "close", "volume")
 
 
-@pytest.fixture(scope="module")
-def sim() -> Generator[Sim]:
-    with simulator("--trades-per-day", "400000") as running:
+# How much faster than ours time goes in the default run, for the market and for the service.
+_SPEED: Final = 3.0
+_LEAD_S: Final = 20.0
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(_SPEED, id="fast"),
+        pytest.param(1.0, id="real", marks=pytest.mark.campaign),
+    ],
+)
+def sim(request: pytest.FixtureRequest) -> Generator[Sim]:
+    """A market that is some seconds before a minute when it opens."""
+    speed: float = request.param
+    offset_s = 60.0 - _LEAD_S - time.time() % 60.0
+    clock = ("--clock-offset", f"{offset_s:.3f}", "--clock-speed", f"{speed:g}")
+    with simulator("--trades-per-day", "400000", *(clock if speed != 1.0 else ())) as running:
         yield running
 
 
@@ -46,8 +63,12 @@ async def watch(sim: Sim, exchange: str) -> None:
         minutes,
         candle_series(exchange, symbol, Interval.M5),
     ]
-    async with streaming(sim, series) as streamed:
+    fast = MarketClock.of(sim)
+    clock = fast if fast.speed != 1.0 else None
+    async with streaming(sim, series, clock=clock) as streamed:
         # given a stream that has seen one whole minute and the end of another
+        await eventually(lambda: streamed.seen.get(series[0]), 60)
+        await eventually(lambda: streamed.seen.get(series[0]), 60)
         began = streamed.service.now_us()
         first = Interval.M1.ceil(began)
         wanted = Range(first, first + US_PER_MINUTE)

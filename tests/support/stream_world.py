@@ -19,6 +19,7 @@ from zvt_crypto.core.ledger import Coverage, Verdict
 from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.record import Book, Gap, GapRepaired, GapUnrecoverable, Trade
 from zvt_crypto.core.series import Kind, Series
+from zvt_crypto.ports.clock import Clock
 from zvt_crypto.ports.store import Store
 from zvt_crypto.services.stream import CryptoStreamService, StreamConfig
 from zvt_crypto.services.stream.trades import UncountedTradeFeed
@@ -119,11 +120,18 @@ async def streaming(
     store: str = "memory://",
     config: StreamConfig = QUICK,
     over: Callable[[Store], Store] | None = None,
+    clock: Clock | None = None,
     **settings: object,
 ) -> AsyncGenerator[Streamed]:
-    """Stream `wanted` from the simulator until the block ends; `over` puts a store in between."""
+    """Stream `wanted` from the simulator until the block ends.
+
+    `over` puts a store in between; `clock` is in place of the machine's.
+    """
     chosen = load_settings({"store": store, "sim": sim.url, **settings}, environ={}).settings
-    async with Platform(chosen, create=True) as platform:
+    opened = Platform(chosen, create=True)
+    if clock is not None:
+        opened.clock = clock
+    async with opened as platform:
         if over is not None:
             put_between(platform, over)
         streamed = Streamed(stream_service(platform, config=config), platform)
