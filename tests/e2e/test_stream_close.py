@@ -24,7 +24,6 @@ SERIES: Final = [
     for kind in (Kind.TRADES, Kind.BOOK)
 ]
 TRADES: Final = [one for one in SERIES if one.kind is Kind.TRADES]
-TIMES: Final = 20
 _RESOLVER: Final = "_run_safe_shutdown_loop"  # one thread of pycares, made with its first resolver
 WITHIN_S: Final = 30
 
@@ -63,12 +62,13 @@ def open_at(sim: Sim) -> int:
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="sockets are counted in /proc")
-async def test_opened_and_closed_often_it_leaves_nothing(sim: Sim) -> None:
+@pytest.mark.parametrize("times", [6, pytest.param(20, marks=pytest.mark.campaign)])
+async def test_opened_and_closed_often_it_leaves_nothing(sim: Sim, times: int) -> None:
     # given what a process has that never streamed
     before = left()
 
     # when it streams from all exchanges and stops, again and again
-    for _ in range(TIMES):
+    for _ in range(times):
         async with streaming(sim, SERIES) as streamed:
             await eventually(
                 lambda: all(
@@ -79,8 +79,8 @@ async def test_opened_and_closed_often_it_leaves_nothing(sim: Sim) -> None:
             assert sockets() > before[1]
 
         # then no task, socket or thread is left, here or at the exchange
-        await eventually(lambda: left() == before, within_s=5)
-        await eventually(lambda: open_at(sim) == 0, within_s=5)
+        await eventually(lambda: left() == before, within_s=WITHIN_S)
+        await eventually(lambda: open_at(sim) == 0, within_s=WITHIN_S)
 
 
 async def test_closed_in_the_middle_of_a_repair_it_ends_at_once(sim: Sim) -> None:
@@ -113,4 +113,4 @@ async def test_closed_in_the_middle_of_a_repair_it_ends_at_once(sim: Sim) -> Non
         sys.stdout.write(f"\nclosed in the middle of a repair in {took_s:.2f} s\n")
     finally:
         sim.heal()
-    await eventually(lambda: len(asyncio.all_tasks()) == before, within_s=5)
+    await eventually(lambda: len(asyncio.all_tasks()) == before, within_s=WITHIN_S)
