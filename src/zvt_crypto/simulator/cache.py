@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Value = TypeVar("Value")
 
@@ -30,6 +30,11 @@ class Cache(Generic[Value]):
             _, dropped = items.popitem(last=False)
             self._used -= self._weigh(dropped)
         return value
+
+    def forget(self, is_gone: Callable[[Any], bool]) -> None:
+        """Forget what is under the keys of which `is_gone` is true."""
+        for key in [key for key in self._items if is_gone(key)]:
+            self._used -= self._weigh(self._items.pop(key))
 
     def clear(self) -> None:
         """Forget everything."""

@@ -132,11 +132,19 @@ class Market:
         self._days: Cache[Candles] = Cache(_DAY_ROWS)
 
     def add_outage(self, exchange: str, start_us: int, end_us: int) -> None:
-        """Declare an outage; days already produced are forgotten."""
+        """Declare an outage; days it changes are forgotten if they were produced.
+
+        The day after it is one of them: its first quiet minutes have the last price before.
+        """
         self._outages.setdefault(exchange, []).append((start_us, end_us))
-        self._trades.clear()
-        self._minutes.clear()
-        self._days.clear()
+        first, last = start_us // US_PER_DAY, end_us // US_PER_DAY + 1
+
+        def is_changed(key: tuple[Instrument, int]) -> bool:
+            instrument, day = key
+            return instrument.exchange == exchange and first <= day <= last
+
+        for kept in (self._trades, self._minutes, self._days):
+            kept.forget(is_changed)
 
     def first_day(self, instrument: Instrument) -> int:
         """Return the day of listing, counted from the epoch."""

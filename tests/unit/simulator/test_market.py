@@ -169,6 +169,31 @@ def test_an_outage_has_no_trades_and_no_candles_but_ids_go_on():
     assert (np.diff(trades.time_us) >= 0).all()
 
 
+def test_an_outage_changes_days_already_produced_and_leaves_the_others():
+    # given a market whose days were all seen
+    seen, own, days = Market(1), instrument("LSK", trades=50), range(DAY - 2, DAY + 5)
+    before = {day: (seen.trades(own, day), seen.day_candle(own, day)) for day in days}
+
+    # when an outage over midnight is declared
+    start = DAY * US_PER_DAY + 20 * US_PER_HOUR
+    end = start + 8 * US_PER_HOUR
+    seen.add_outage("binance", start, end)
+    seen.add_outage("okx", *((DAY - 2) * US_PER_DAY, (DAY - 1) * US_PER_DAY))
+
+    # then all is as in a market that had it from the start
+    fresh = Market(1, {"binance": [(start, end)]})
+    for day in days:
+        assert np.array_equal(seen.trades(own, day).time_us, fresh.trades(own, day).time_us)
+        for name in ("open_us", "open", "high", "low", "close", "count"):
+            mine, wanted = (getattr(one.minutes(own, day), name) for one in (seen, fresh))
+            assert np.array_equal(mine, wanted), (day - DAY, name)
+            mine, wanted = (getattr(one.day_candle(own, day), name) for one in (seen, fresh))
+            assert np.array_equal(mine, wanted), (day - DAY, name)
+    # and what it does not touch was not made anew
+    kept = [day - DAY for day in days if seen.day_candle(own, day) is before[day][1]]
+    assert kept == [-2, -1, 3, 4]
+
+
 def test_funding_keeps_its_interval():
     market, own = Market(1), instrument("SOL", Kind.LINEAR)
     now = to_us("2024-03-01T09:00:00Z")
