@@ -2,7 +2,7 @@
 
 import asyncio
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,11 @@ from zvt_crypto.settings import load_settings
 
 ASKED = Range(to_us("2024-03-04"), to_us("2024-03-07"))
 DAYS = ("--since", "2024-03-04", "--until", "2024-03-07")
+# For a simulator that refuses nobody.
+UNLIMITED = {
+    f"ZVTC_EXCHANGES__{name}__LIMIT_FACTOR": "20"
+    for name in ("BINANCE", "OKX", "BYBIT", "COINBASE")
+}
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +33,12 @@ def sim() -> Iterator[Sim]:
         yield running
 
 
-def load(folder: Path, sim: Sim, *arguments: str) -> "subprocess.Popen[str]":
+def load(
+    folder: Path, sim: Sim, *arguments: str, env: Mapping[str, str] = UNLIMITED
+) -> "subprocess.Popen[str]":
     return start(
         "load", *arguments, *DAYS, "-i", "1m", "--sim", sim.url, "--store", "store", "--json",
-        cwd=folder,
+        cwd=folder, env=env,
     )  # fmt: skip
 
 
@@ -76,7 +83,7 @@ def test_two_processes_share_one_rate_budget(tmp_path: Path) -> None:
     # given an exchange with its limits in force, and work for some ten seconds
     with simulator("--limits", "real", "--exchange", "coinbase") as strict:
         # when two processes load different series as fast as they may
-        running = [load(tmp_path, strict, "coinbase", s, "--archive", "never") for s in
+        running = [load(tmp_path, strict, "coinbase", s, "--archive", "never", env={}) for s in
                    ("BTC-USD", "ETH-USD")]  # fmt: skip
         ended = [finish(one) for one in running]
         stats = strict.stats("coinbase")
