@@ -58,6 +58,7 @@ bench: setup ## the figures of docs/benchmarks.md, each beside its peer
 
 campaign: setup ## the long forms: 20 kills, long soaks
 	@ZVTC_TEST_KILLS=20 $(PYTEST) -m "campaign or not campaign" tests/e2e
+	@$(PYTEST) -m campaign tests/integration
 
 check: test ## the same: what CI runs
 
