@@ -22,6 +22,8 @@ from zvt_crypto.simulator.server import Simulator
 Open = Callable[[str], AbstractAsyncContextManager[Socket]]
 BUSY = 400_000  # trades a day: five a second of the market's time
 SPEED = 4.0  # of the market's time
+# For tests that count frames after a fault: at more, too many are on their way before it.
+REAL_PACE = pytest.mark.parametrize("busy", [1.0], indirect=True)
 QUIET = "SIM001USDT"
 
 
@@ -404,6 +406,7 @@ async def test_too_many_connections_are_refused(client: ClientSession) -> None:
             await socket.close()
 
 
+@REAL_PACE
 @pytest.mark.parametrize("kind", ["ws_drop", "ws_sequence_jump"])
 async def test_a_lost_delta_leaves_a_hole_in_u(opened: Open, bybit: Bybit, kind: str) -> None:
     async with opened("linear") as socket:
@@ -414,6 +417,7 @@ async def test_a_lost_delta_leaves_a_hole_in_u(opened: Open, bybit: Bybit, kind:
     assert set(steps) == {1, 2}
 
 
+@REAL_PACE
 async def test_a_jump_claims_numbers_that_were_never_sent(opened: Open, bybit: Bybit) -> None:
     async with opened("linear") as socket:
         await subscribe(socket, "orderbook.50.BTCUSDT")

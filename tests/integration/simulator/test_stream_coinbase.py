@@ -20,6 +20,8 @@ from zvt_crypto.simulator.server import Simulator
 
 BUSY = 400_000  # trades a day: five a second of the market's time
 SPEED = 4.0  # of the market's time
+# For tests that count frames after a fault: at more, too many are on their way before it.
+REAL_PACE = pytest.mark.parametrize("busy", [1.0], indirect=True)
 REST = "coinbase/api/v3/brokerage/market"
 
 
@@ -32,8 +34,8 @@ async def simulate(**fields: Any) -> AsyncGenerator[Simulator]:
 
 
 @pytest.fixture
-async def busy() -> AsyncGenerator[Simulator]:
-    async with simulate() as sim:
+async def busy(request: pytest.FixtureRequest) -> AsyncGenerator[Simulator]:
+    async with simulate(clock_speed=getattr(request, "param", SPEED)) as sim:
         yield sim
 
 
@@ -415,6 +417,7 @@ def whole(text: str) -> Any:
         return None
 
 
+@REAL_PACE
 async def test_a_jump_of_the_sequence_loses_nothing_else(busy: Simulator, socket: Socket) -> None:
     book = Book()
     for frame in await subscribe(socket, "level2", "BTC-USD"):
@@ -431,6 +434,7 @@ async def test_a_jump_of_the_sequence_loses_nothing_else(busy: Simulator, socket
     assert bids[0][0] < asks[0][0]
 
 
+@REAL_PACE
 async def test_a_message_sent_late_or_twice_has_its_own_number(
     busy: Simulator, socket: Socket
 ) -> None:
@@ -444,6 +448,7 @@ async def test_a_message_sent_late_or_twice_has_its_own_number(
     assert set(numbers) == set(range(min(numbers), max(numbers) + 1))
 
 
+@REAL_PACE
 async def test_a_symbol_that_falls_silent_leaves_no_hole(busy: Simulator, socket: Socket) -> None:
     await subscribe(socket, "level2", "BTC-USD", "ETH-USD")
     await fault(busy, kind="ws_silent_symbol", symbol="BTC-USD")
