@@ -42,6 +42,7 @@ _PING_IDLE_S: Final = 5.0
 _FATAL_WAIT_S: Final = 60.0
 _SHORT_LIFE_S: Final = 5.0
 _LONGEST_REFUSAL_S: Final = 60.0
+_HOUR_S: Final = 3600.0
 _BY_ID: Final = attrgetter("trade_id")
 
 
@@ -148,6 +149,7 @@ class Connection:
         self._asked: dict[str, tuple[str, ...]] = {}
         self._next_id = 1
         self._sent_at: deque[float] = deque(maxlen=100)
+        self._requested_at: deque[float] = deque()
         self._single: set[str] = set()
         self._renewing: set[str] = set()
         # Topics that were refused: how long until they are asked for again, and when.
@@ -278,6 +280,7 @@ class Connection:
         self._renewing.clear()
         self._asked.clear()
         self._sent_at.clear()
+        self._requested_at.clear()
         self.detail = ""
         for frame in self.protocol.opening(self.route):
             self._send(frame)
@@ -296,6 +299,8 @@ class Connection:
 
     async def _adjust(self) -> None:
         """Send the requests that make `active` equal to `topics`, at the exchange's pace."""
+        if self._is_spent():
+            return
         renewing, self._renewing = self._renewing, set()
         leaving = [one for one in self.active if one not in self.topics or one in renewing]
         self.active.difference_update(leaving)
@@ -308,7 +313,7 @@ class Connection:
             together = [topic for topic in coming if topic not in self._single]
             for batch in (together, *([topic] for topic in coming if topic in self._single)):
                 for request in self._requests(self.protocol.subscribe, batch):
-                    if self._is_gone:
+                    if self._is_gone or self._is_spent():
                         return
                     self._asked[request.id] = request.topics
                     await self._paced(request.frame)
@@ -335,7 +340,19 @@ class Connection:
             sent.popleft()
         if len(sent) >= allowed:
             await asyncio.sleep(1.0 - (now_s - sent[0]) + 0.01)
+        self._requested_at.append(self._clock.monotonic_s())
         self._send(frame)
+
+    def _is_spent(self) -> bool:
+        """Have the socket replaced if its requests of this hour are used up: a new one has more."""
+        limit, requested = self.limits.requests_per_hour, self._requested_at
+        now_s = self._clock.monotonic_s()
+        while requested and now_s - requested[0] > _HOUR_S:
+            requested.popleft()
+        if limit is None or len(requested) < limit:
+            return False
+        self._router.retire(self, "its requests of this hour are used up")
+        return True
 
     def _send(self, frame: bytes) -> None:
         if self._socket is None:

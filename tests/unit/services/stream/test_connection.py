@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
 
+import msgspec
+
 from zvt_crypto.connectors.bybit.ws import BybitProtocol
 from zvt_crypto.connectors.okx.ws import OkxProtocol
 from zvt_crypto.core.record import Book, Quote, Trade
@@ -72,6 +74,7 @@ class NotingRouter:
         self.books: dict[str, Callable[[object, Book], None]] = {}
         self.refusals: list[tuple[str, str]] = []
         self.asked: list[list[str]] = []
+        self.retired: list[str] = []
 
     def other(self, record: Any) -> None: ...
 
@@ -89,7 +92,9 @@ class NotingRouter:
         del connection
         self.refusals.append((topic, detail))
 
-    def retire(self, connection: Connection, detail: str) -> None: ...
+    def retire(self, connection: Connection, detail: str) -> None:
+        del connection
+        self.retired.append(detail)
 
 
 def anything(route: str, native: str) -> Sequence[Target]:
@@ -244,3 +249,28 @@ async def test_a_refused_topic_is_not_there_until_the_exchange_gives_it() -> Non
         one.tick(SystemClock().now_us() + 4_000_000)
         await settled(lambda: len(router.asked) == 2)
         assert bybit.held == topics
+
+
+async def test_a_socket_whose_requests_of_the_hour_are_used_up_is_replaced() -> None:
+    # given a socket that may ask four times an hour, and has asked once
+    topics = ["trades:BTC-USDT", "trades:ETH-USDT"]
+
+    def answer(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        del request
+        return iter(())
+
+    async with connected(OkxProtocol(), "public", topics, answer) as (one, router, sent):
+        one.limits = msgspec.structs.replace(
+            one.limits, messages_per_s=1_000.0, requests_per_hour=4
+        )
+        # when topics are renewed twice, by two requests each
+        one.renew(topics[0])
+        await settled(lambda: len(router.asked) == 2)
+        one.renew(topics[1])
+
+        # then the one beyond is not sent, and a new socket is asked for
+        await settled(lambda: bool(router.retired))
+        assert router.retired == ["its requests of this hour are used up"]
+        assert [each["op"] for each in sent] == [
+            "subscribe", "unsubscribe", "subscribe", "unsubscribe",
+        ]  # fmt: skip
