@@ -65,6 +65,14 @@ class BookFeed(Feed):
                 return
         self._took(self.sync.take(message), message)
 
+    def left(self, owner: object) -> None:
+        """Take note that a connection is gone: its book goes on with what another one brings.
+
+        Its numbers tell whether that follows.
+        """
+        if self._owner is owner:
+            self._owner = None
+
     def joined(self, snapshot: Book) -> Step:
         """Take a snapshot from REST, and tell whether it is good."""
         step = self.sync.join(snapshot)

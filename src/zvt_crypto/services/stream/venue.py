@@ -156,10 +156,14 @@ class Venue:
                 feed.connected(now_us)
 
     def lost(self, connection: Connection, detail: str) -> None:
-        """Tell the feeds that no other connection carries."""
+        """Tell the feeds that no other connection carries, and the books that followed this one."""
+        feeds = self.feeds_on(connection)
+        for feed in feeds:
+            if isinstance(feed, BookFeed):
+                feed.left(connection)
         if connection not in self.pool.connections:
             return  # it was replaced, or is not wanted any more
-        for feed in self.feeds_on(connection):
+        for feed in feeds:
             others = [one for one in self.pool.carriers(*feed.place) if one is not connection]
             if not others:
                 feed.health.ended()
