@@ -11,6 +11,7 @@ from zvt_crypto.bootstrap.live import Live
 from zvt_crypto.bootstrap.platform import Platform
 from zvt_crypto.bootstrap.stream import protocols
 from zvt_crypto.bootstrap.subscription import check_requests, resolve
+from zvt_crypto.bootstrap.warm import warm_up
 from zvt_crypto.cli.display import print_json
 from zvt_crypto.cli.flags import SimFlag, StoreFlag
 from zvt_crypto.cli.live import (
@@ -94,6 +95,7 @@ def record(
         began_s = time.monotonic()
         live = Live(platform, "record", journal=folder, is_stored=with_store)
         with until_stopped() as stop:
+            warm_up()
             async with live:
                 await live.service.add(series)
                 greet(platform, series, live)

@@ -10,6 +10,7 @@ import typer
 from zvt_crypto.bootstrap.live import Live, history_presence
 from zvt_crypto.bootstrap.platform import Platform
 from zvt_crypto.bootstrap.seam import Seams
+from zvt_crypto.bootstrap.warm import warm_up
 from zvt_crypto.cli.display import LoadDisplay
 from zvt_crypto.cli.flags import JsonFlag, SimFlag, SinceFlag, StoreFlag, parse_exchange
 from zvt_crypto.cli.live import (
@@ -146,6 +147,7 @@ async def _go_live(
     live = Live(platform, "sync", journal=platform.settings.stream.journal)
     with until_stopped() as stop:
         teller = Teller(as_json=as_json, is_quiet=True, ended=stop)
+        warm_up()
         async with live:
             seams = Seams(live, report.series)
             await seams.prepare()
