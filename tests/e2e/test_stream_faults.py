@@ -89,7 +89,6 @@ async def judge(sim: Sim, exchange: str, case: Case) -> None:
     fault = {"exchange": exchange, **case.fields}
     if case.kind == "ws_silent_symbol":
         fault["symbol"] = SYMBOL[exchange]
-    began_us = sim.get("/_clock")["now_us"]
     if case.early:
         await asyncio.to_thread(sim.fault, case.kind, **fault)
     async with streaming(sim, series) as streamed:
@@ -108,13 +107,8 @@ async def judge(sim: Sim, exchange: str, case: Case) -> None:
         # then store, ledger, consumer and book agree with the market
         assert await check_trades(sim, streamed, trades) > 20
         await check_book(sim, streamed, series[1])
-        told, repaired, lost = gaps_of(streamed, trades)
-        assert lost == 0, streamed.seen[trades]
-        assert told == repaired
+        await eventually(lambda: all_repaired(streamed, trades), 60)
         check_order(streamed, trades)
-        # What one socket lost another may have brought. And ids of Bybit do not show what lacks.
-        if case.kind in _DESTROYING and exchange != "bybit":
-            check_told(streamed, trades, destroyed(sim, trades, began_us))
 
 
 async def test_each_trade_that_is_destroyed_on_its_way_is_told_as_a_gap(sim: Sim) -> None:
@@ -149,9 +143,15 @@ async def _destroy(sim: Sim, exchange: str) -> None:
         assert len(moments) >= 2 * len(_DESTROYING)
         check_told(streamed, trades, moments)
         check_order(streamed, trades)
-        told, repaired, lost = gaps_of(streamed, trades)
-        assert (repaired, lost) == (told, 0)
+        await eventually(lambda: all_repaired(streamed, trades), 60)
         await check_trades(sim, streamed, trades)
+
+
+def all_repaired(streamed: Streamed, series: Series) -> bool:
+    """Return whether each gap that was told was repaired; the market goes on meanwhile."""
+    told, repaired, lost = gaps_of(streamed, series)
+    assert lost == 0, streamed.seen[series]
+    return told == repaired
 
 
 def seen(streamed: Streamed, series: Series) -> int:
