@@ -118,6 +118,8 @@ They come last in their schema, and `core.digest` counts a 0 in them as nothing,
 known of the old rows stays true.
 """
 
+KNOWN: Final = pa.field("known_us", pa.int64())
+"""When a store learned the values of a row: kept beside every row, never shown."""
 
 QUARANTINE: Final = pa.schema(
     [

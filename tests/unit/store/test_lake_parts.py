@@ -13,11 +13,11 @@ from zvt_crypto.core.digest import digest_table
 from zvt_crypto.core.errors import DataError
 from zvt_crypto.core.interval import Interval
 from zvt_crypto.core.ranges import Range
+from zvt_crypto.core.rowindex import RowIndex
 from zvt_crypto.core.rows import arrange, conform, match, payloads, restored, times
-from zvt_crypto.core.schema import SCHEMAS, TIMESTAMP
+from zvt_crypto.core.schema import KNOWN, SCHEMAS, TIMESTAMP
 from zvt_crypto.core.series import Kind, Series, candle_series
-from zvt_crypto.store.lake.chunk import KNOWN, pack, unpack
-from zvt_crypto.store.lake.rowindex import RowIndex
+from zvt_crypto.store.lake.chunk import pack, unpack
 from zvt_crypto.store.lake.segment import partition, segment_path
 
 _TRADES = SCHEMAS[Kind.TRADES]

@@ -9,23 +9,24 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from zvt_crypto.core.digest import EMPTY_DIGEST, Digest
-from zvt_crypto.core.ledger import ABSENT, Coverage, Verdict, join_ascending
-from zvt_crypto.core.ranges import Range, union
+from zvt_crypto.core.ledger import Coverage
+from zvt_crypto.core.ranges import Range
+from zvt_crypto.core.rowindex import RowIndex
 from zvt_crypto.core.rows import match
+from zvt_crypto.core.schema import KNOWN
 from zvt_crypto.core.series import Kind, Series
+from zvt_crypto.store.intake.compare import corrections_of
+from zvt_crypto.store.intake.growth import clusters, extend
+from zvt_crypto.store.intake.share import Share
 from zvt_crypto.store.lake import agreement, arrival, coverage, hot
 from zvt_crypto.store.lake.catalog import Transaction
-from zvt_crypto.store.lake.chunk import KNOWN, Chunk, pack
-from zvt_crypto.store.lake.combine import corrections_of, record_corrections
+from zvt_crypto.store.lake.chunk import Chunk, pack
+from zvt_crypto.store.lake.combine import record_corrections
 from zvt_crypto.store.lake.holding import Holding
-from zvt_crypto.store.lake.intake import Share
 from zvt_crypto.store.lake.merge import Merger, Part
-from zvt_crypto.store.lake.rowindex import RowIndex
 from zvt_crypto.store.lake.segment import SegmentFiles
 from zvt_crypto.store.lake.state import State
 
-_FAR_APART_US: Final = 6 * 3_600_000_000
 # So few series of one kind get chunks of their own at once.
 _ALONE: Final = 4
 
@@ -167,7 +168,7 @@ class Applier:
         work.corrected = len(replaced)
         work.inserted = int(fresh.sum()) - work.corrected
         work.unchanged = share.rows - int(fresh.sum())
-        work.changed = _clusters(index.times[fresh])
+        work.changed = clusters(index.times[fresh])
         return fresh
 
     def _count(self, works: Sequence[Work]) -> None:
@@ -190,7 +191,7 @@ class Applier:
         now = self._transaction.now_us
         for work in works:
             if work.parts is None and (work.is_fresh or not work.share.rows):
-                work.entries = _extend(work, now)
+                work.entries = extend(work.share, work.state.tail, work.state.last_us, now)
         coverage.put(
             self._connection,
             [(work.state.id, entry) for work in works for entry in work.entries or ()],
@@ -203,7 +204,7 @@ class Applier:
         share, series_id = work.share, work.state.id
         changed = work.changed
         if work.is_fresh:
-            changed = _clusters(share.index.times)
+            changed = clusters(share.index.times)
         news = share.news()
         if not news and not changed:
             return
@@ -246,33 +247,6 @@ class Applier:
                 agreement.put(self._connection, work.state.id, interval, reconciled, now)
 
 
-def _extend(work: Work, now_us: int) -> list[Coverage] | None:
-    """Return the entries of a commit that only adds to the end; None if it does more.
-
-    This is what a live stream does all day: rows newer than all others, and findings at or after
-    the end of the ledger. Nothing stored needs to be looked at.
-    """
-    share, tail, last = work.share, work.state.tail, work.state.last_us
-    news = share.news()
-    if tail is not None:
-        if news and news[0].start < tail.end:
-            return None
-        if share.rows and share.hull.start < tail.end:
-            return None
-    claims = [] if tail is None else [tail]
-    for one in news:
-        if last is not None and one.start <= last:
-            return None
-        rows, digest = _part_of(share, one)
-        if rows and one.verdict in ABSENT:
-            return None
-        if one.verdict is not Verdict.OBSERVED:
-            rows, digest = 0, EMPTY_DIGEST
-        claims.append(Coverage(one.start, one.end, one.verdict, one.source, rows, digest, now_us))
-    entries = join_ascending(claims)
-    return entries[1:] if entries and entries[0] is tail else entries
-
-
 def _is_newest(work: Work) -> bool:
     """Note and return whether all rows are newer than any stored."""
     last = work.state.last_us
@@ -280,23 +254,6 @@ def _is_newest(work: Work) -> bool:
     if work.is_fresh:
         work.inserted = work.share.rows
     return work.is_fresh
-
-
-def _part_of(share: Share, one: Coverage) -> tuple[int, Digest]:
-    hull = share.hull
-    if not share.rows or hull.end <= one.start or hull.start >= one.end:
-        return 0, EMPTY_DIGEST
-    if one.start <= hull.start and hull.end <= one.end:
-        return share.rows, share.digest
-    return share.index.measure(one.start, one.end)
-
-
-def _clusters(moments: np.ndarray) -> list[Range]:
-    """Return ranges that hold all moments, far-apart ones in ranges of their own."""
-    if not len(moments):
-        return []
-    breaks = np.flatnonzero(np.diff(moments) > _FAR_APART_US) + 1
-    return union(Range(int(group[0]), int(group[-1]) + 1) for group in np.split(moments, breaks))
 
 
 def _mark(*fields: object) -> bytes:

@@ -14,11 +14,8 @@ import pyarrow as pa
 
 from zvt_crypto.core.column import as_array
 from zvt_crypto.core.rows import Int64s, arrange, pc, times
-from zvt_crypto.core.schema import LATECOMERS, SCHEMAS
+from zvt_crypto.core.schema import KNOWN, LATECOMERS, SCHEMAS
 from zvt_crypto.core.series import Kind
-
-KNOWN: Final = pa.field("known_us", pa.int64())
-"""When this store learned the values of a row: kept beside every row, never shown."""
 
 Chunk = tuple[int, int, int, int, int, bytes, bytes, bytes]
 """Series, first time, newest `known_us`, last time, rows, fixed block, lengths, texts."""

@@ -10,10 +10,10 @@ import numpy as np
 
 from zvt_crypto.core.digest import Digest
 from zvt_crypto.core.ranges import Range
+from zvt_crypto.core.rowindex import RowIndex
+from zvt_crypto.core.schema import KNOWN
 from zvt_crypto.core.series import Series
 from zvt_crypto.store.lake import hot
-from zvt_crypto.store.lake.chunk import KNOWN
-from zvt_crypto.store.lake.rowindex import RowIndex
 from zvt_crypto.store.lake.segment import Segment, SegmentFiles
 
 _FIELDS: Final = "first_us, last_us, rows, digest, bytes, path, known_us, id"

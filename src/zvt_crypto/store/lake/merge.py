@@ -18,23 +18,22 @@ import numpy as np
 import pyarrow as pa
 
 from zvt_crypto.core.ranges import Range
+from zvt_crypto.core.rowindex import RowIndex
 from zvt_crypto.core.rows import times
 from zvt_crypto.core.schema import SCHEMAS
 from zvt_crypto.core.series import Kind, Series
+from zvt_crypto.store.intake.compare import Correction, compare
+from zvt_crypto.store.intake.share import Share
 from zvt_crypto.store.lake import hot
 from zvt_crypto.store.lake.catalog import Transaction
 from zvt_crypto.store.lake.chunk import Chunk, unpack
 from zvt_crypto.store.lake.combine import (
-    Correction,
     combine,
-    compare,
     record_corrections,
     sorted_together,
     without_time,
 )
 from zvt_crypto.store.lake.holding import Holding, live_segments
-from zvt_crypto.store.lake.intake import Share
-from zvt_crypto.store.lake.rowindex import RowIndex
 from zvt_crypto.store.lake.segment import Segment, SegmentFiles, partition, segment_path
 
 _LARGEST_ROWS: Final = 1_000_000

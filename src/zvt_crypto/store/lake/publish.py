@@ -20,11 +20,10 @@ import pyarrow as pa
 
 from zvt_crypto.core.digest import EMPTY_DIGEST
 from zvt_crypto.core.errors import MissingExtra, UsageError
-from zvt_crypto.core.schema import LATECOMERS, SCHEMAS
+from zvt_crypto.core.schema import KNOWN, LATECOMERS, SCHEMAS
 from zvt_crypto.core.series import Kind, Series
 from zvt_crypto.ports.store import Published, TableFormat
 from zvt_crypto.store.lake.catalog import Catalog
-from zvt_crypto.store.lake.chunk import KNOWN
 from zvt_crypto.store.lake.reader import to_series
 from zvt_crypto.store.lake.segment import Segment
 from zvt_crypto.store.lake.storage import Storage

@@ -17,12 +17,12 @@ from zvt_crypto.core.interval import Interval
 from zvt_crypto.core.ledger import Coverage, clip
 from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.rows import arrange, pc, restored, times
-from zvt_crypto.core.schema import CORRECTIONS, QUARANTINE, RECONCILIATIONS, SCHEMAS
+from zvt_crypto.core.schema import CORRECTIONS, KNOWN, QUARANTINE, RECONCILIATIONS, SCHEMAS
 from zvt_crypto.core.series import Kind, Series
 from zvt_crypto.ports.store import SeriesInfo
 from zvt_crypto.store.lake import agreement, coverage, hot
 from zvt_crypto.store.lake.catalog import Catalog, find_series, series_key
-from zvt_crypto.store.lake.chunk import KNOWN, unpack_many
+from zvt_crypto.store.lake.chunk import unpack_many
 from zvt_crypto.store.lake.combine import sorted_together
 from zvt_crypto.store.lake.holding import Holding, live_segments, newest_segments
 from zvt_crypto.store.lake.segment import Segment, SegmentFiles

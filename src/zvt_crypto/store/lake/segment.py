@@ -14,12 +14,11 @@ import pyarrow.parquet as pq
 from zvt_crypto.core.digest import Digest
 from zvt_crypto.core.interval import US_PER_DAY
 from zvt_crypto.core.ranges import Range
+from zvt_crypto.core.rowindex import RowIndex
 from zvt_crypto.core.rows import times
-from zvt_crypto.core.schema import LATECOMERS, SCHEMAS
+from zvt_crypto.core.schema import KNOWN, LATECOMERS, SCHEMAS
 from zvt_crypto.core.series import Kind, Series
 from zvt_crypto.core.timestamp import from_us, to_us
-from zvt_crypto.store.lake.chunk import KNOWN
-from zvt_crypto.store.lake.rowindex import RowIndex
 from zvt_crypto.store.lake.storage import Storage
 
 _ROW_GROUP: Final = 65_536

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from zvt_crypto.core.digest import EMPTY_DIGEST, Digest
-from zvt_crypto.core.ledger import ABSENT, Coverage, Verdict
+from zvt_crypto.core.ledger import Coverage, Verdict
+from zvt_crypto.core.proof import Tallies, disagreements
 from zvt_crypto.core.ranges import Range
+from zvt_crypto.core.rowindex import RowIndex
 from zvt_crypto.core.rows import arrange, times
 from zvt_crypto.core.schema import KEYS, SCHEMAS
 from zvt_crypto.core.series import Series
@@ -18,7 +19,6 @@ from zvt_crypto.store.lake import coverage, hot
 from zvt_crypto.store.lake.catalog import Catalog, find_series
 from zvt_crypto.store.lake.holding import live_segments
 from zvt_crypto.store.lake.reader import to_series
-from zvt_crypto.store.lake.rowindex import RowIndex
 from zvt_crypto.store.lake.segment import Segment, SegmentFiles
 
 _ALWAYS = Range(-(1 << 62), 1 << 62)
@@ -66,14 +66,16 @@ class _Check:
             warm = hot.select(connection, kind, series_id, *_ALWAYS)
             counts = _counts(connection, series_id)
         self._check_order(segments)
-        tallies = _Tallies(ledger)
+        tallies = Tallies(ledger)
         total = warm.num_rows
         tallies.add(RowIndex.of(warm.select(SCHEMAS[kind].names)))
         for segment in segments:
             table = self._read(segment)
             index = None if table is None else RowIndex.of(table.select(SCHEMAS[kind].names))
             if table is None or index is None or not self._is_sound(segment, table, index):
-                tallies.add_lost(segment)
+                tallies.add_lost(
+                    Range(segment.first_us, segment.last_us + 1), segment.rows, segment.digest
+                )
                 total += segment.rows
                 continue
             self._check_apart(segment, table, warm)
@@ -135,69 +137,10 @@ class _Check:
             where = self._where(segment)
             self._fault(where, f"{both.num_rows} rows are in {segment.path} and hot as well")
 
-    def _check_ledger(self, ledger: Sequence[Coverage], tallies: "_Tallies") -> None:
-        before: Coverage | None = None
-        for number, entry in enumerate(ledger):
-            rows, digest = tallies.of(number)
-            if before is not None and before.end > entry.start:
-                self._fault(Range(entry.start, before.end), "ledger entries overlap")
-            before = entry
-            if entry.verdict in ABSENT and rows:
-                self._fault(entry.range, f"{rows} rows in a range called {entry.verdict}")
-            if entry.verdict is not Verdict.OBSERVED:
-                continue
-            self.ranges += 1
-            if rows != entry.rows:
-                self._fault(entry.range, f"the ledger counts {entry.rows} rows, found {rows}")
-            elif digest != entry.digest:
-                self._fault(entry.range, f"{rows} rows, but not those the ledger knows")
-
-
-class _Tallies:
-    """Rows and digest inside every ledger entry, summed over all files in one pass."""
-
-    def __init__(self, ledger: Sequence[Coverage]) -> None:
-        self._starts = np.array([entry.start for entry in ledger], dtype=np.int64)
-        self._ends = np.array([entry.end for entry in ledger], dtype=np.int64)
-        self._rows = np.zeros(len(ledger), dtype=np.int64)
-        self._low = np.zeros(len(ledger), dtype=np.uint64)
-        self._high = np.zeros(len(ledger), dtype=np.uint64)
-        self._hull = Range(ledger[0].start, ledger[-1].end) if ledger else Range(0, 0)
-
-    @property
-    def hull(self) -> Range:
-        """Return from the first to the last moment of ledger and rows."""
-        return self._hull
-
-    def add(self, index: RowIndex) -> None:
-        if len(index.times):
-            first, last = int(index.times[0]), int(index.times[-1]) + 1
-            empty = self._hull.is_empty
-            self._hull = Range(
-                first if empty else min(first, self._hull.start),
-                last if empty else max(last, self._hull.end),
-            )
-        rows, low, high = index.measure_many(self._starts, self._ends)
-        self._rows += rows
-        self._low += low
-        self._high += high
-
-    def add_lost(self, segment: Segment) -> None:
-        """Count a damaged segment as whole, where it lies inside one entry.
-
-        Its damage is a fault of its own. An entry of many months is only at fault too if
-        something else is wrong with it, or if what of the segment lies inside is unknown.
-        """
-        inside = (self._starts <= segment.first_us) & (segment.last_us < self._ends)
-        self._rows[inside] += segment.rows
-        self._low[inside] += np.uint64(segment.digest.low)
-        self._high[inside] += np.uint64(segment.digest.high)
-
-    def of(self, number: int) -> tuple[int, Digest]:
-        rows = int(self._rows[number])
-        if not rows:
-            return 0, EMPTY_DIGEST
-        return rows, Digest(int(self._low[number]), int(self._high[number]))
+    def _check_ledger(self, ledger: Sequence[Coverage], tallies: Tallies) -> None:
+        self.ranges = sum(entry.verdict is Verdict.OBSERVED for entry in ledger)
+        for where, detail in disagreements(ledger, tallies):
+            self._fault(where, detail)
 
 
 def _counts(connection: sqlite3.Connection, series_id: int) -> tuple[int, int]:

@@ -9,10 +9,10 @@ from typing import Final
 from zvt_crypto.core.errors import StoreBusy
 from zvt_crypto.core.series import Series
 from zvt_crypto.ports.store import Batch, Committed
+from zvt_crypto.store.intake.share import Share, sort_in
 from zvt_crypto.store.lake import arrival, hot
 from zvt_crypto.store.lake.apply import Applier, Promoted, Work
 from zvt_crypto.store.lake.catalog import Catalog, Transaction, find_series
-from zvt_crypto.store.lake.intake import Share, sort_in
 from zvt_crypto.store.lake.merge import Conflict, Merger, Part
 from zvt_crypto.store.lake.segment import SegmentFiles
 from zvt_crypto.store.lake.state import States

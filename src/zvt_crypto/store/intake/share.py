@@ -11,10 +11,10 @@ from zvt_crypto.core.digest import Digest
 from zvt_crypto.core.ledger import Coverage, disjoint
 from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.reconcile import check
+from zvt_crypto.core.rowindex import RowIndex, hashes
 from zvt_crypto.core.rows import Int64s, arrange, conform, times
 from zvt_crypto.core.series import Kind, Series
 from zvt_crypto.ports.store import Batch
-from zvt_crypto.store.lake.rowindex import RowIndex, hashes
 
 
 class Lot(msgspec.Struct, frozen=True):
