@@ -1,10 +1,15 @@
 """Fixtures every test may use."""
 
+import itertools
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
+from postgres_server import PostgresServer, postgres_server
+from psycopg import sql
 
 # Tests share their cores with each other: how long one example takes says nothing.
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -42,3 +47,45 @@ def shared_data() -> Path:
             pytrace=False,
         )
     return _SHARED
+
+
+_NUMBERS = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """Run a PostgreSQL server, shared by the tests of this process; none may stop it."""
+    # Nothing here outlives the run: what a test wants durable gets a server of its own.
+    with postgres_server({"fsync": "off", "full_page_writes": "off"}) as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer) -> Iterator[Callable[[], str]]:
+    """Return what gives URLs of new, empty schemas."""
+    yield from _schemas(postgres.url())
+
+
+@pytest.fixture
+def timescale_url() -> Iterator[Callable[[], str]]:
+    """Return what gives URLs of new, empty schemas on the server with TimescaleDB."""
+    url = os.environ.get("ZVTC_TEST_TIMESCALE")
+    if not url:
+        pytest.skip(
+            "not run: needs a server with TimescaleDB; ZVTC_TEST_TIMESCALE=postgresql://..."
+        )
+    yield from _schemas(url)
+
+
+def _schemas(url: str) -> Iterator[Callable[[], str]]:
+    made: list[str] = []
+
+    def new() -> str:
+        made.append(f"test_{os.getpid()}_{next(_NUMBERS)}")
+        return f"{url}?schema={made[-1]}"
+
+    yield new
+    with psycopg.connect(url, autocommit=True) as connection:
+        for name in made:
+            drop = sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(name))
+            connection.execute(drop)

@@ -30,6 +30,7 @@ from zvt_crypto.ports.connector import Rejected
 from zvt_crypto.ports.store import Batch, Finding, Store
 from zvt_crypto.store.lake import LakeStore
 from zvt_crypto.store.memory import MemoryStore
+from zvt_crypto.store.timescale import TimescaleStore
 
 M1 = 60_000_000
 T0 = 1_704_067_200_000_000  # 2024-01-01
@@ -54,12 +55,22 @@ class TickingClock:
             return self.now_us
 
 
+_NUMBERS = itertools.count()
+
+
+@pytest.fixture
+async def server(postgres_url: Callable[[], str]) -> AsyncIterator[TimescaleStore]:
+    opened = await TimescaleStore.open(postgres_url(), clock=TickingClock())
+    yield opened
+    await opened.close()
+
+
 @pytest.fixture
 def clock() -> TickingClock:
     return TickingClock()
 
 
-@pytest.fixture(params=["memory", "lake", "lake_s3"])
+@pytest.fixture(params=["memory", "lake", "lake_s3", "postgres", "timescale"])
 async def store(
     request: pytest.FixtureRequest, tmp_path: Path, clock: TickingClock
 ) -> AsyncIterator[Store]:
@@ -67,6 +78,9 @@ async def store(
         opened: Store = MemoryStore(clock)
     elif request.param == "lake":
         opened = await LakeStore.open(tmp_path / "lake", clock=clock)
+    elif request.param in ("postgres", "timescale"):
+        new_url = request.getfixturevalue(f"{request.param}_url")
+        opened = await TimescaleStore.open(new_url(), clock=clock)
     else:
         url = request.getfixturevalue("bucket_url")
         opened = await LakeStore.open(tmp_path / "lake", segments_url=url, clock=clock)
@@ -755,6 +769,44 @@ async def test_the_lake_does_what_the_reference_does(
         assert replaced.equals((await reference.corrections()).drop_columns(["corrected"]))
     finally:
         await lake.close()
+
+
+@settings(
+    max_examples=int(os.environ.get("ZVTC_TEST_EXAMPLES", "60")) // 2,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(steps=st.lists(_STEP, min_size=1, max_size=6))
+async def test_the_server_does_what_the_reference_does(
+    server: TimescaleStore,
+    steps: list[tuple[int, int, float, list[tuple[int, int, Verdict]], Source, int | None]],
+) -> None:
+    # given a series nobody has written to, with rows on both sides of a month's end
+    series = candle_series("binance", f"X{next(_NUMBERS)}-USDT", Interval.M1)
+    reference = MemoryStore(TickingClock())
+    start = T0 + 31 * DAY - 30 * M1
+    for at, count, price, findings, source, discarded in steps:
+        one = batch(
+            series,
+            candles(start + at * M1, count, price=price),
+            *((start + a * M1 - a % 3, start + b * M1, verdict) for a, b, verdict in findings),
+            source=source,
+        )
+        # when both are told the same
+        told = await reference.commit([one])
+        assert await server.commit([one]) == told
+        if discarded is not None:
+            asked = Range(start + at * M1, start + (at + discarded) * M1)
+            assert await server.discard(series, asked) == await reference.discard(series, asked)
+
+        # then both hold the same
+        expected = await reference.coverage(series)
+        assert [_plain(e) for e in await server.coverage(series)] == [_plain(e) for e in expected]
+        assert (await server.read(series, ALL)).equals(await reference.read(series, ALL))
+        assert await server.latest([series]) == await reference.latest([series])
+    assert list((await server.verify([series])).faults) == []
+    replaced = (await server.corrections(series)).drop_columns(["corrected"])
+    assert replaced.equals((await reference.corrections()).drop_columns(["corrected"]))
 
 
 def _plain(entry: object) -> tuple[object, ...]:

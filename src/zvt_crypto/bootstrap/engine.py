@@ -5,22 +5,25 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
-from zvt_crypto.core.errors import BadStore
+from zvt_crypto.core.errors import BadStore, MissingExtra
 from zvt_crypto.ports.store import Store
 from zvt_crypto.store.lake.lake import LakeStore
 from zvt_crypto.store.memory.memory import MemoryStore
 
 _SERVER_SCHEMES: Final = ("postgresql", "postgres", "timescale")
+_KNOWN: Final = "Give a folder, s3://bucket/prefix, postgresql://host/database or memory://"
 
 
 async def open_store(url: str, state_dir: Path, *, create: bool = True) -> Store:
-    """Open the store at `url`: a folder, `s3://bucket/prefix`, or `memory://`.
+    """Open the store at `url`: a folder, `s3://bucket/prefix`, `postgresql://...` or `memory://`.
 
     A folder may keep its segments elsewhere: `./data?segments=s3://bucket/prefix`. A bare
     `s3://` URL keeps its catalog under `state_dir`, because SQLite needs a disk.
 
     Raises:
         BadStore: the place is not ours, cannot be written, or the scheme is unknown.
+        MissingExtra: the engine's libraries are not installed.
+        StoreAway: the server does not answer.
     """
     if url == "memory://":
         return MemoryStore()
@@ -29,20 +32,25 @@ async def open_store(url: str, state_dir: Path, *, create: bool = True) -> Store
         name = "".join(c if c.isalnum() else "-" for c in url.removeprefix("s3://"))
         return await LakeStore.open(state_dir / "catalogs" / name, segments_url=url, create=create)
     if scheme in _SERVER_SCHEMES:
-        raise BadStore(
-            f"stores at {scheme}:// are not built yet",
-            remedy="Give a folder, s3://bucket/prefix or memory://",
-        )
+        return await _server(url, create=create)
     if scheme and len(scheme) > 1 and "://" in url and scheme != "file":
-        raise BadStore(
-            f"unknown kind of store {scheme!r}",
-            remedy="Give a folder, s3://bucket/prefix or memory://",
-        )
+        raise BadStore(f"unknown kind of store {scheme!r}", remedy=_KNOWN)
     folder, query = _folder_of(url)
     segments = parse_qs(query).get("segments", [None])[0]
     return await LakeStore.open(
         await asyncio.to_thread(Path(folder).expanduser), segments_url=segments, create=create
     )
+
+
+async def _server(url: str, *, create: bool) -> Store:
+    try:
+        # An extra: not everybody has a server.
+        from zvt_crypto.store.timescale import TimescaleStore  # noqa: PLC0415
+    except ModuleNotFoundError as e:
+        raise MissingExtra("A store in PostgreSQL", "postgres") from e
+    scheme, _, rest = url.partition("://")
+    del scheme
+    return await TimescaleStore.open(f"postgresql://{rest}", create=create)
 
 
 def is_new(url: str) -> bool:

@@ -6,7 +6,8 @@ CryptoError
 │   ├── Banned              the address is locked out for a while
 │   ├── ServerFault         the exchange failed or is in maintenance
 │   ├── NetworkFault        no answer: refused, reset, timed out
-│   └── StoreBusy           another writer holds the store
+│   ├── StoreBusy           another writer holds the store
+│   └── StoreAway           the server of the store does not answer
 ├── FatalError          a human changes something
 │   ├── UsageError          bad input; the command line exits with 2
 │   │   ├── UnknownExchange     the name is none of ours
@@ -132,6 +133,21 @@ class StoreBusy(RetryableError):
         super().__init__(
             f"the store at {where} was locked by another process for {waited_s:g} s",
             remedy="Run the command again; if it recurs, look for a process that hangs",
+        )
+
+
+class StoreAway(RetryableError):
+    """The server of the store does not answer, or broke off."""
+
+    code = "store_away"
+
+    def __init__(self, where: str, detail: str, waited_s: float = 0.0) -> None:
+        self.detail = detail
+        waited = f" for {waited_s:.0f} s" if waited_s >= 1 else ""
+        super().__init__(
+            f"the store at {where} does not answer{waited}: {_short(detail)}",
+            remedy="Check that the server runs and can be reached, then run the command again: "
+            "what was committed is kept",
         )
 
 

@@ -1,0 +1,244 @@
+"""Reads: rows as Arrow, and what the catalog says of them."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from zvt_crypto.core.instrument import Instrument
+from zvt_crypto.core.interval import Interval
+from zvt_crypto.core.ledger import Coverage, clip
+from zvt_crypto.core.ranges import Range
+from zvt_crypto.core.rows import arrange, restored
+from zvt_crypto.core.schema import CORRECTIONS, QUARANTINE, RECONCILIATIONS, SCHEMAS
+from zvt_crypto.core.series import Kind, Series
+from zvt_crypto.ports.store import SeriesInfo
+from zvt_crypto.store.timescale import agreement, coverage, rows
+from zvt_crypto.store.timescale.block import Holding
+from zvt_crypto.store.timescale.database import Connection, Database
+from zvt_crypto.store.timescale.tables import TABLES
+from zvt_crypto.store.timescale.writer import Numbers
+
+_LISTED: Final = """
+SELECT s.exchange, s.symbol, s.kind, s.interval, s.rows, s.first_us, s.last_us
+FROM series s
+WHERE s.rows > 0 OR EXISTS (SELECT FROM coverage c WHERE c.series_id = s.id)
+ORDER BY s.exchange COLLATE "C", s.symbol COLLATE "C", s.kind COLLATE "C", s.interval COLLATE "C"
+"""
+_SIZES: Final = """
+SELECT p.relname, sum(pg_total_relation_size(c.oid))::bigint
+FROM pg_class p LEFT JOIN pg_inherits i ON i.inhparent = p.oid
+JOIN pg_class c ON c.oid IN (p.oid, i.inhrelid)
+WHERE p.relnamespace = %s::regnamespace AND p.relname = ANY(%s) GROUP BY 1
+"""
+
+
+class Reader:
+    """Answers questions."""
+
+    def __init__(self, database: Database, numbers: Numbers) -> None:
+        """Read through `database`."""
+        self._database = database
+        self._numbers = numbers
+
+    def read(
+        self, series: Series, asked: Range, *, as_of: int | None = None, last: int | None = None
+    ) -> pa.Table:
+        """Return rows; see `Store.read`."""
+        kind = series.kind
+        series_id = self._numbers.of([series]).get(series)
+        if series_id is None or asked.is_empty or last == 0:
+            return SCHEMAS[kind].empty_table()
+        # With `as_of` old values may take the place of newer ones: which are the last is seen then.
+        newest = last if as_of is None else None
+        found = self._database.arrow(_query(kind, series_id, asked, as_of, newest))
+        table = plain(kind, found)
+        if newest is not None:
+            table = table.take(pa.array(np.arange(table.num_rows)[::-1])).combine_chunks()
+        if as_of is None:
+            return table
+        table = self._with_old(kind, series_id, asked, as_of, table)
+        return table if last is None else table.slice(max(table.num_rows - last, 0))
+
+    def latest(self, series: Sequence[Series]) -> list[pa.Table]:
+        """Return the newest row of each series; see `Store.latest`."""
+        numbers = self._numbers.of(series)
+        kinds: dict[Kind, list[Series]] = {}
+        for one in numbers:
+            kinds.setdefault(one.kind, []).append(one)
+        found: dict[Series, pa.Table] = {}
+        for kind, members in kinds.items():
+            found |= self._latest(kind, {numbers[one]: one for one in members})
+        return [found.get(one, SCHEMAS[one.kind].empty_table()) for one in series]
+
+    def coverage(self, series: Series, asked: Range | None) -> list[Coverage]:
+        """Return the ledger, cut to `asked`."""
+        series_id = self._numbers.of([series]).get(series)
+        if series_id is None:
+            return []
+
+        def load(connection: Connection) -> list[Coverage]:
+            ledger = coverage.load(connection, series_id, asked)
+            if asked is None:
+                return ledger
+            return clip(ledger, asked, Holding(connection, series, series_id, asked).measure)
+
+        return self._database.snapshot(load)
+
+    def series(self) -> list[SeriesInfo]:
+        """Return every series that has rows or ledger entries; bytes are shared out by rows."""
+        schema = self._database.place.schema
+        tables = [table.name for table in TABLES.values()]
+
+        def load(connection: Connection) -> tuple[list[tuple[Any, ...]], dict[str, int]]:
+            listed = connection.execute(_LISTED).fetchall()
+            sizes = dict(connection.execute(_SIZES, (schema, tables)).fetchall())
+            return listed, sizes
+
+        listed, sizes = self._database.snapshot(load)
+        totals: dict[str, int] = {}
+        for row in listed:
+            totals[row[2]] = totals.get(row[2], 0) + row[4]
+        infos: list[SeriesInfo] = []
+        for row in listed:
+            size = sizes.get(TABLES[Kind(row[2])].name, 0)
+            stored = size * row[4] // max(totals[row[2]], 1)
+            infos.append(SeriesInfo(to_series(row[:4]), row[4], row[5], row[6], stored))
+        return infos
+
+    def instruments(self, exchange: str | None, as_of: int | None) -> list[Instrument]:
+        """Return the instruments valid at `as_of`, by exchange and symbol."""
+        valid = "valid_to IS NULL"
+        if as_of is not None:
+            valid = "valid_from <= %(at)s AND COALESCE(valid_to, %(at)s + 1) > %(at)s"
+        query = (
+            f"SELECT payload::text FROM instruments WHERE {valid} "
+            "AND (%(exchange)s::text IS NULL OR exchange = %(exchange)s) "
+            'ORDER BY exchange COLLATE "C", symbol COLLATE "C"'
+        )
+        found = self._database.snapshot(
+            lambda c: c.execute(query.encode(), {"at": as_of, "exchange": exchange}).fetchall()
+        )
+        return [msgspec.json.decode(payload, type=Instrument) for (payload,) in found]
+
+    def quarantine(self, series: Series | None) -> pa.Table:
+        """Return quarantined rows in the order they came."""
+        return self._listed(
+            "SELECT s.exchange, s.symbol, s.kind, NULLIF(s.interval, ''), q.timestamp_us, "
+            "q.reason, q.raw, q.written_us FROM quarantine q JOIN series s ON s.id = q.series_id",
+            series,
+            QUARANTINE,
+        )
+
+    def corrections(self, series: Series | None) -> pa.Table:
+        """Return replaced rows in the order they were replaced."""
+        return self._listed(
+            "SELECT s.exchange, s.symbol, s.kind, NULLIF(s.interval, ''), q.timestamp_us, q.key, "
+            "q.old, q.new, q.corrected_us FROM corrections q JOIN series s ON s.id = q.series_id",
+            series,
+            CORRECTIONS,
+        )
+
+    def reconciliations(self, series: Series | None, asked: Range | None) -> pa.Table:
+        """Return the latest verdict on each bar, by series and time."""
+
+        def load(connection: Connection) -> list[tuple[object, ...]]:
+            numbered = connection.execute(
+                "SELECT id, exchange, symbol, kind, interval FROM series WHERE kind = %s "
+                'ORDER BY exchange COLLATE "C", symbol COLLATE "C", interval COLLATE "C"',
+                (Kind.CANDLES.value,),
+            ).fetchall()
+            return [
+                (one.exchange, one.symbol, one.interval.value, *row)
+                for number, *fields in numbered
+                for one in [to_series(fields)]
+                if series in (None, one) and one.interval is not None
+                for row in agreement.rows(connection, number, one.interval, asked)
+            ]
+
+        return table_of(self._database.snapshot(load), RECONCILIATIONS)
+
+    def _listed(self, query: str, series: Series | None, schema: pa.Schema) -> pa.Table:
+        chosen: tuple[object, ...] = ()
+        if series is not None:
+            query += " WHERE s.id = %s"
+            chosen = (self._numbers.of([series]).get(series, 0),)
+        query += " ORDER BY q.id"
+        return table_of(
+            self._database.snapshot(lambda c: c.execute(query.encode(), chosen).fetchall()), schema
+        )
+
+    def _latest(self, kind: Kind, members: dict[int, Series]) -> dict[Series, pa.Table]:
+        table = TABLES[kind]
+        last = self._database.snapshot(
+            lambda c: c.execute(
+                "SELECT id, last_us FROM series WHERE id = ANY(%s) AND last_us IS NOT NULL",
+                (list(members),),
+            ).fetchall()
+        )
+        if not last:
+            return {}
+        # The moments as literals: only their partitions are looked into.
+        pairs = ", ".join(f"({key}, {rows.moment(at)})" for key, at in last)
+        found = self._database.arrow(
+            f"SELECT series_id, {rows.names(SCHEMAS[kind].names)} FROM {table.name} "
+            f'WHERE (series_id, "timestamp") IN ({pairs})'
+        )
+        group = np.asarray(found.column("series_id").combine_chunks()).astype(np.int64)
+        ordered, group = arrange(kind, plain(kind, found.drop_columns(["series_id"])), group)
+        at = np.flatnonzero(np.diff(group, append=-1)).tolist()
+        return {members[int(group[place])]: ordered.slice(place, 1) for place in at}
+
+    def _with_old(
+        self, kind: Kind, series_id: int, asked: Range, as_of: int, table: pa.Table
+    ) -> pa.Table:
+        """Return the rows with the values that were replaced since."""
+        old = self._database.snapshot(
+            lambda c: c.execute(
+                "SELECT timestamp_us, key, old FROM corrections WHERE series_id = %s AND "
+                "timestamp_us >= %s AND timestamp_us < %s AND known_us <= %s AND corrected_us > %s",
+                (series_id, *asked, as_of, as_of),
+            ).fetchall()
+        )
+        if not old:
+            return table
+        past = restored(kind, [row[:2] for row in old], [row[2] for row in old])
+        both = pa.concat_tables([table, past]).combine_chunks()
+        return arrange(kind, both, np.zeros(both.num_rows, dtype=np.int64))[0]
+
+
+def plain(kind: Kind, found: pa.Table) -> pa.Table:
+    """Return what the server gave in the schema of `kind`."""
+    return found.cast(SCHEMAS[kind]).combine_chunks()
+
+
+def to_series(fields: Sequence[str]) -> Series:
+    """Return the series of the catalog's four columns."""
+    exchange, symbol, kind, interval = fields
+    return Series(exchange, symbol, Kind(kind), Interval(interval) if interval else None)
+
+
+def table_of(found: Sequence[tuple[object, ...]], schema: pa.Schema) -> pa.Table:
+    """Return rows of the catalog as a table."""
+    columns = list(zip(*found, strict=True)) or [()] * len(schema)
+    arrays = [
+        pa.array(column, pa.int64()).cast(field.type)
+        if pa.types.is_timestamp(field.type)
+        else pa.array(column, field.type)
+        for column, field in zip(columns, schema, strict=True)
+    ]
+    return pa.table(arrays, schema=schema)
+
+
+def _query(kind: Kind, series_id: int, asked: Range, as_of: int | None, newest: int | None) -> str:
+    table = TABLES[kind]
+    known = "" if as_of is None else f" AND known_us <= {int(as_of)}"
+    order = rows.names(table.keys)
+    if newest is not None:
+        order = ", ".join(f'"{name}" DESC' for name in table.keys) + f" LIMIT {int(newest)}"
+    return (
+        f"SELECT {rows.names(SCHEMAS[kind].names)} FROM {table.name} "
+        f"WHERE series_id = {series_id} AND {rows.within(asked)}{known} ORDER BY {order}"
+    )

@@ -1,0 +1,244 @@
+"""The server store. See the package's docstring."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Final, ParamSpec, TypeVar
+
+import msgspec
+import pyarrow as pa
+
+from zvt_crypto.core.instrument import Instrument
+from zvt_crypto.core.ledger import Coverage, taken_back
+from zvt_crypto.core.ranges import Range
+from zvt_crypto.core.series import Series
+from zvt_crypto.ports.store import Batch, Committed, SeriesInfo, Verified
+from zvt_crypto.store.timescale import block, coverage, rows, schema
+from zvt_crypto.store.timescale.block import Holding
+from zvt_crypto.store.timescale.database import Connection, Database
+from zvt_crypto.store.timescale.partition import Partitions
+from zvt_crypto.store.timescale.place import Place, parse_place
+from zvt_crypto.store.timescale.reader import Reader
+from zvt_crypto.store.timescale.tables import TABLES
+from zvt_crypto.store.timescale.verify import verify
+from zvt_crypto.store.timescale.writer import Numbers, Writer
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+_THREADS: Final = 8
+_PATIENCE_S: Final = 30.0
+
+_RECOUNT: Final = """
+UPDATE series SET
+    rows = (SELECT COALESCE(sum(rows), 0) FROM blocks WHERE series_id = %(id)s),
+    first_us = (SELECT min(first_us) FROM blocks WHERE series_id = %(id)s),
+    last_us = (SELECT max(last_us) FROM blocks WHERE series_id = %(id)s),
+    known_us = %(now)s
+WHERE id = %(id)s
+"""
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1_000
+
+
+class TimescaleStore:
+    """A `Store` in a schema of a PostgreSQL database; open it with `open`."""
+
+    def __init__(self, place: Place, clock: Callable[[], int], patience_s: float) -> None:
+        """Use `open` instead: it checks the schema and does not block the event loop."""
+        self._place = place
+        self._clock = clock
+        self._database = Database(place, connections=_THREADS, patience_s=patience_s)
+        self._numbers = Numbers(self._database)
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="timescale")
+        self._reader = Reader(self._database, self._numbers)
+        self._is_closed = False
+        self._writer: Writer
+
+    @classmethod
+    async def open(
+        cls,
+        url: str,
+        *,
+        create: bool = True,
+        clock: Callable[[], int] = _now_us,
+        patience_s: float = _PATIENCE_S,
+    ) -> "TimescaleStore":
+        """Open the store at `url`; see `place.parse_place` for what it may say.
+
+        Args:
+            url: of the database.
+            create: make the schema if it is not there.
+            clock: UTC in microseconds; commits to a series are strictly later than those before.
+            patience_s: how long a server that went away is waited for.
+
+        Raises:
+            BadStore: no such database, no rights, or a schema of another version.
+            StoreAway: the server does not answer.
+        """
+        store = cls(parse_place(url), clock, patience_s)
+        await asyncio.to_thread(store._start, create)
+        return store
+
+    def _start(self, create: bool) -> None:  # noqa: FBT001 - called by `open` alone
+        try:
+            schema.ensure(self._place, create=create)
+            self._database.open()
+            layout = self._database.snapshot(
+                lambda c: c.execute("SELECT value FROM setting WHERE name = 'layout'").fetchone()
+            )
+        except BaseException:
+            self._shut()
+            raise
+        partitions = Partitions(self._database, is_needed=layout == ("partition",))
+        self._writer = Writer(self._database, self._numbers, partitions, self._clock)
+
+    @property
+    def url(self) -> str:
+        """Return the URL without secrets."""
+        return self._place.shown
+
+    async def commit(self, batches: Sequence[Batch]) -> list[Committed]:
+        """Make all batches durable in one transaction; see `Store.commit`."""
+        return await self._run(self._writer.commit, batches)
+
+    async def read(
+        self, series: Series, asked: Range, *, as_of: int | None = None, last: int | None = None
+    ) -> pa.Table:
+        """Return rows; see `Store.read`."""
+        return await self._run(self._reader.read, series, asked, as_of=as_of, last=last)
+
+    async def latest(self, series: Sequence[Series]) -> list[pa.Table]:
+        """Return the newest row of each series; see `Store.latest`."""
+        return await self._run(self._reader.latest, series)
+
+    async def coverage(self, series: Series, asked: Range | None = None) -> list[Coverage]:
+        """Return the ledger, ascending, cut to `asked`."""
+        return await self._run(self._reader.coverage, series, asked)
+
+    async def series(self) -> list[SeriesInfo]:
+        """Return every series that has rows or ledger entries."""
+        return await self._run(self._reader.series)
+
+    async def write_instruments(self, exchange: str, instruments: Sequence[Instrument]) -> int:
+        """Record the exchange's instruments as known from now; return how many changed."""
+        return await self._run(
+            self._database.transact,
+            lambda c: _write_instruments(c, exchange, instruments, self._clock()),
+        )
+
+    async def instruments(
+        self, exchange: str | None = None, *, as_of: int | None = None
+    ) -> list[Instrument]:
+        """Return the instruments valid at `as_of` (default: now)."""
+        return await self._run(self._reader.instruments, exchange, as_of)
+
+    async def quarantine(self, series: Series | None = None) -> pa.Table:
+        """Return quarantined rows in the order they came."""
+        return await self._run(self._reader.quarantine, series)
+
+    async def corrections(self, series: Series | None = None) -> pa.Table:
+        """Return replaced rows in the order they were replaced."""
+        return await self._run(self._reader.corrections, series)
+
+    async def reconciliations(
+        self, series: Series | None = None, asked: Range | None = None
+    ) -> pa.Table:
+        """Return the latest verdict on each bar; see `Store.reconciliations`."""
+        return await self._run(self._reader.reconciliations, series, asked)
+
+    async def verify(self, series: Sequence[Series] | None = None) -> Verified:
+        """Recompute rows and digests from the tables and compare with blocks and ledger."""
+        return await self._run(verify, self._database, self._numbers, series)
+
+    async def discard(self, series: Series, asked: Range) -> Range:
+        """Take back what is held in `asked`; see `Store.discard`."""
+        number = (await self._run(self._numbers.of, [series])).get(series)
+        if number is not None and not asked.is_empty:
+            await self._run(
+                self._database.transact,
+                lambda c: _discard(c, series, number, asked, self._clock()),
+            )
+        return asked
+
+    async def vacuum(self, *, older_than_s: float = 86_400.0) -> int:
+        """Return 0: the server itself removes what nobody can see any more."""
+        del older_than_s
+        return 0
+
+    async def close(self) -> None:
+        """Finish what is under way and close all connections."""
+        if not self._is_closed:
+            self._is_closed = True
+            await asyncio.to_thread(self._shut)
+
+    async def _run(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, partial(function, *args, **kwargs))
+
+    def _shut(self) -> None:
+        self._pool.shutdown(wait=True)
+        self._database.close()
+
+
+def _discard(
+    connection: Connection, series: Series, series_id: int, asked: Range, clock_us: int
+) -> None:
+    row = connection.execute(
+        "SELECT known_us FROM series WHERE id = %s FOR NO KEY UPDATE", (series_id,)
+    ).fetchone()
+    now_us = max(clock_us, (row[0] if row else 0) + 1)
+    rows.remove_range(connection, TABLES[series.kind], series_id, asked)
+    # Rows that `verify` refuted may lie in no block, or not in the one that counts them.
+    for one in block.load(connection, series, series_id, asked):
+        block.recount(connection, series, series_id, Range(one.first_us, one.last_us + 1))
+    connection.execute(_RECOUNT, {"id": series_id, "now": now_us})
+
+    def without(existing: Sequence[Coverage], hull: Range) -> list[Coverage]:
+        view = Holding(connection, series, series_id, hull)
+        return taken_back(existing, asked, view.measure, now_us)
+
+    coverage.revised(connection, series_id, asked, without)
+
+
+def _write_instruments(
+    connection: Connection, exchange: str, instruments: Sequence[Instrument], clock_us: int
+) -> int:
+    # One writer an exchange: two that list it at the same moment must not both close a version.
+    connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (f"instruments:{exchange}",))
+    wanted = {
+        one.symbol: msgspec.json.encode(one).decode()
+        for one in instruments
+        if one.exchange == exchange
+    }
+    current = dict(
+        connection.execute(
+            "SELECT symbol, payload::text FROM instruments "
+            "WHERE exchange = %s AND valid_to IS NULL",
+            (exchange,),
+        ).fetchall()
+    )
+    gone = [symbol for symbol, payload in current.items() if wanted.get(symbol) != payload]
+    come = [symbol for symbol, payload in wanted.items() if current.get(symbol) != payload]
+    if not gone and not come:
+        return 0
+    row = connection.execute(
+        "SELECT max(GREATEST(valid_from, valid_to)) FROM instruments WHERE exchange = %s",
+        (exchange,),
+    ).fetchone()
+    now_us = max(clock_us, ((row[0] if row else None) or 0) + 1)
+    connection.execute(
+        "UPDATE instruments SET valid_to = %s "
+        "WHERE exchange = %s AND valid_to IS NULL AND symbol = ANY(%s)",
+        (now_us, exchange, gone),
+    )
+    connection.execute(
+        "INSERT INTO instruments (exchange, symbol, valid_from, payload) "
+        "SELECT %s, s, %s, p::json FROM unnest(%s::text[], %s::text[]) AS w (s, p)",
+        (exchange, now_us, come, [wanted[symbol] for symbol in come]),
+    )
+    return len(set(gone) | set(come))
