@@ -1,6 +1,7 @@
-"""A process that writes into a lake, and may be told to kill itself on the way.
+"""A process that writes into a store, and may be told to kill itself on the way.
 
-Run by the tests as `python lake_writer.py FOLDER MODE NUMBER [POINT [COUNT]]`.
+Run by the tests as `python lake_writer.py STORE MODE NUMBER [POINT [COUNT]]`; a store is the
+folder of a lake, or a URL.
 """
 
 import asyncio
@@ -15,8 +16,9 @@ from zvt_crypto.core.interval import Interval
 from zvt_crypto.core.ledger import Source, Verdict
 from zvt_crypto.core.schema import SCHEMAS, TIMESTAMP
 from zvt_crypto.core.series import Kind, candle_series
-from zvt_crypto.ports.store import Batch, Finding
+from zvt_crypto.ports.store import Batch, Finding, Store
 from zvt_crypto.store.lake import LakeStore
+from zvt_crypto.store.timescale import TimescaleStore
 
 M1 = 60_000_000
 T0 = 1_704_067_200_000_000
@@ -49,6 +51,11 @@ def batches(number: int, rows: int) -> list[Batch]:
     ]
 
 
+async def opened(place: str) -> Store:
+    """Open a store by its folder or URL."""
+    return await (TimescaleStore if "://" in place else LakeStore).open(place)
+
+
 async def crash(folder: str, rows: int, point: str, count: int) -> None:
     seen = 0
 
@@ -66,7 +73,7 @@ async def crash(folder: str, rows: int, point: str, count: int) -> None:
 
 async def endless(folder: str, number: int) -> None:
     """Write until killed: own stretches, and one stretch that all writers fight for."""
-    store = await LakeStore.open(folder)
+    store = await opened(folder)
     sizes = [40, 7_000, 3, 12_000, 900]
     at = T0 + number * 400_000 * M1
     for turn in range(10_000):
@@ -90,7 +97,7 @@ async def endless(folder: str, number: int) -> None:
 
 async def steady(folder: str, number: int, turns: int) -> None:
     """Write every `turns`-th row of one stretch, in small and large commits by turns."""
-    store = await LakeStore.open(folder)
+    store = await opened(folder)
     table = candles(T0, 60_000, 5.0)
     mine = table.take(np.arange(number, table.num_rows, turns))
     at = 0

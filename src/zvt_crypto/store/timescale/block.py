@@ -15,6 +15,7 @@ from zvt_crypto.core.digest import EMPTY_DIGEST, Digest
 from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.rowindex import RowIndex
 from zvt_crypto.core.series import Series
+from zvt_crypto.store.intake.share import Share
 from zvt_crypto.store.timescale import rows
 from zvt_crypto.store.timescale.database import Connection
 from zvt_crypto.store.timescale.tables import TABLES, block_us
@@ -67,6 +68,16 @@ def cut(series: Series, index: RowIndex) -> list[Block]:
             )
         )
     return blocks
+
+
+def of(share: Share) -> list[Block]:
+    """Return the blocks that all rows of a share make."""
+    width = block_us(share.series)
+    first, last = share.hull.start, share.hull.end - 1
+    start = first // width * width
+    if last < start + width:  # as nearly always where a stream commits
+        return [Block(start, first, last, share.rows, share.digest)]
+    return cut(share.series, share.index)
 
 
 def less(blocks: Sequence[Block], gone: Sequence[Block]) -> list[Block]:

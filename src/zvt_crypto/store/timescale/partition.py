@@ -52,6 +52,8 @@ class Partitions:
 
 def _opens(table: Table, hull: Range) -> list[int]:
     first = table.partition.floor(hull.start)
+    if table.partition.floor(hull.end - 1) == first:
+        return [first]
     return [first, *table.partition.grid(first + 1, hull.end).tolist()]
 
 

@@ -71,7 +71,7 @@ class Reader:
         found: dict[Series, pa.Table] = {}
         for kind, members in kinds.items():
             found |= self._latest(kind, {numbers[one]: one for one in members})
-        return [found.get(one, SCHEMAS[one.kind].empty_table()) for one in series]
+        return [found.get(one) or SCHEMAS[one.kind].empty_table() for one in series]
 
     def coverage(self, series: Series, asked: Range | None) -> list[Coverage]:
         """Return the ledger, cut to `asked`."""
@@ -183,8 +183,8 @@ class Reader:
         # The moments as literals: only their partitions are looked into.
         pairs = ", ".join(f"({key}, {rows.moment(at)})" for key, at in last)
         found = self._database.arrow(
-            f"SELECT series_id, {rows.names(SCHEMAS[kind].names)} FROM {table.name} "
-            f'WHERE (series_id, "timestamp") IN ({pairs})'
+            f"SELECT r.series_id, {rows.names(SCHEMAS[kind].names)} FROM (VALUES {pairs}) "
+            f'AS v (id, at) JOIN {table.name} r ON r.series_id = v.id AND r."timestamp" = v.at'
         )
         group = np.asarray(found.column("series_id").combine_chunks()).astype(np.int64)
         ordered, group = arrange(kind, plain(kind, found.drop_columns(["series_id"])), group)

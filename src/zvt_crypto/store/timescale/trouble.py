@@ -3,6 +3,7 @@
 Codes: https://www.postgresql.org/docs/current/errcodes-appendix.html
 """
 
+import re
 from typing import Final
 
 from zvt_crypto.core.errors import (
@@ -23,6 +24,10 @@ _AWAY: Final = frozenset({"57P01", "57P02", "57P03", "57P05"})
 _BUSY: Final = frozenset({"55P03", "57014", "25P03", "25P04", "53300", "53200", "53400"})
 _MISSING: Final = frozenset({"42P01", "42703", "3F000", "42883", "3D000"})
 _UNUSABLE: Final = frozenset({"28000", "28P01", "42501", "25006"})
+_NO_DATABASE: Final = re.compile(r'FATAL: +database ".*" does not exist')
+_REFUSAL: Final = re.compile(
+    r'authentication failed|no pg_hba.conf entry|no password supplied|role ".*" does not exist'
+)
 _SHOWN_CHARACTERS: Final = 200
 
 
@@ -57,7 +62,10 @@ def translated(  # noqa: PLR0911 - a table of cases
             f"the server says that its data is damaged: {first}",
             remedy="Restore the database from a backup, or move its data away and load again",
         )
-    if _is_refusal(detail):
+    # While connecting libpq hands over the server's text without its code.
+    if _NO_DATABASE.search(detail):
+        return _missing(where, "3D000", first)
+    if _REFUSAL.search(detail):
         return _unusable(where, "28P01", first)
     if is_away(code):
         return StoreAway(where, first, waited_s)
@@ -96,11 +104,6 @@ def _unusable(where: str, code: str | None, detail: str) -> CryptoError:
         remedy="Check user and password in the URL of the store; "
         "special characters in a password are written as %XX",
     )
-
-
-def _is_refusal(detail: str) -> bool:
-    # While connecting libpq hands over the server's text without its code.
-    return "password authentication failed" in detail or "no pg_hba.conf entry" in detail
 
 
 def _first_line(detail: str) -> str:

@@ -208,7 +208,7 @@ def _compare(connection: Connection, work: Work) -> None:
     work.is_newest = work.last_us is None or share.hull.start > work.last_us
     if work.is_newest:
         work.inserted = share.rows
-        work.blocks = block.cut(share.series, share.index)
+        work.blocks = block.of(share)
         return
     view = Holding(connection, share.series, work.series_id, share.hull)
     held, digest = view.measure(*share.hull)
@@ -217,7 +217,7 @@ def _compare(connection: Connection, work: Work) -> None:
         return
     if not held:
         work.inserted = share.rows
-        work.blocks = block.cut(share.series, share.index)
+        work.blocks = block.of(share)
         return
     table = TABLES[share.series.kind]
     existing = rows.select(connection, table, work.series_id, share.hull)
@@ -236,17 +236,19 @@ def _compare(connection: Connection, work: Work) -> None:
 
 
 def _write_rows(connection: Connection, kind: Kind, works: Sequence[Work], now_us: int) -> None:
-    tables: list[pa.Table] = []
-    counts: list[int] = []
-    for work in works:
-        table = work.share.table
-        if work.fresh is not None:
-            table = table.filter(pa.array(work.fresh))
-        tables.append(table)
-        counts.append(table.num_rows)
-    ids = np.repeat(np.array([work.series_id for work in works], dtype=np.int32), counts)
+    written = [work.inserted + work.corrected for work in works]
+    ids = np.repeat(np.array([work.series_id for work in works], dtype=np.int32), written)
+    lot = works[0].share.lot.table
+    if lot.num_rows != len(ids):
+        parts = [
+            work.share.table
+            if work.fresh is None
+            else work.share.table.filter(pa.array(work.fresh))
+            for work in works
+        ]
+        lot = pa.concat_tables(parts).combine_chunks()
     known = np.full(len(ids), now_us, dtype=np.int64)
-    rows.copy_in(connection, TABLES[kind], pa.concat_tables(tables).combine_chunks(), ids, known)
+    rows.copy_in(connection, TABLES[kind], lot, ids, known)
 
 
 def _count(connection: Connection, works: Sequence[Work], now_us: int) -> None:
