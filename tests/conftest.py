@@ -3,10 +3,12 @@
 import itertools
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import psycopg
 import pytest
+import store_place
 from hypothesis import HealthCheck, settings
 from postgres_server import PostgresServer, postgres_server
 from psycopg import sql
@@ -50,6 +52,21 @@ def shared_data() -> Path:
 
 
 _NUMBERS = itertools.count()
+_OWN_SERVER = pytest.StashKey[ExitStack]()
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """With `ZVTC_TEST_STORE=postgres` all stores of `store_at` lie on a server of the run's own."""
+    if os.environ.get(store_place.VARIABLE) == "postgres":
+        stack = session.config.stash[_OWN_SERVER] = ExitStack()
+        os.environ[store_place.VARIABLE] = stack.enter_context(postgres_server()).url()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """End the server."""
+    if (stack := session.config.stash.get(_OWN_SERVER, None)) is not None:
+        stack.close()
+        os.environ[store_place.VARIABLE] = "postgres"
 
 
 @pytest.fixture(scope="session")

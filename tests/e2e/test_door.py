@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from cli_process import finish, start
 from sim_process import Sim, simulator
+from store_place import store_at
 
 import zvt_crypto as zc
 from zvt_crypto.core.reconcile import Agreement, Reconciled
@@ -24,7 +25,9 @@ def sim() -> Iterator[Sim]:
 
 @pytest.fixture
 def db(sim: Sim, tmp_path: Path) -> Iterator[zc.Crypto]:
-    with zc.open(tmp_path / "lake", sim=sim.url, state_dir=str(tmp_path / "state")) as opened:
+    with zc.open(
+        store_at(tmp_path / "lake"), sim=sim.url, state_dir=str(tmp_path / "state")
+    ) as opened:
         yield opened
 
 
@@ -93,7 +96,7 @@ def test_trades_and_funding_come_with_taker_sides_and_settled_rates(db: zc.Crypt
 
 async def test_the_async_face_answers_the_same(sim: Sim, tmp_path: Path) -> None:
     options = {"sim": sim.url, "state_dir": str(tmp_path / "state")}
-    async with zc.AsyncCrypto(tmp_path / "lake", **options) as db:
+    async with zc.AsyncCrypto(store_at(tmp_path / "lake"), **options) as db:
         hours = await db.candles("coinbase", "BTC-USD", "1h", *DAY, load=True)
         symbols = {one.symbol for one in await db.instruments("coinbase")}
         plan = await db.plan("coinbase", "BTC-USD", "1m", *DAY)
@@ -106,7 +109,7 @@ async def test_the_async_face_answers_the_same(sim: Sim, tmp_path: Path) -> None
 async def test_candles_tell_whether_they_agree_with_their_trades(sim: Sim, tmp_path: Path) -> None:
     # given a day of candles, and verdicts on a few of them
     options = {"sim": sim.url, "state_dir": str(tmp_path / ".state")}
-    async with zc.AsyncCrypto(tmp_path / "lake", **options) as db:
+    async with zc.AsyncCrypto(store_at(tmp_path / "lake"), **options) as db:
         hours = await db.candles("okx", "BTC-USDT", "1h", *DAY, load=True)
         hour = 3_600_000_000
         verdicts = [
@@ -138,7 +141,7 @@ async def test_candles_tell_whether_they_agree_with_their_trades(sim: Sim, tmp_p
     assert minutes.made_from == zc.Interval.H1
     assert minutes.frame["verdict"].to_list() == [None]
     found = finish(
-        start("query", "candles", "okx", "BTC-USDT", "1h", "--store", str(tmp_path / "lake"),
+        start("query", "candles", "okx", "BTC-USDT", "1h", "--store", store_at(tmp_path / "lake"),
               "--verdicts", "--format", "csv", "--sim", sim.url, cwd=tmp_path)
     )  # fmt: skip
     assert [line.rsplit(",", 1)[1] for line in found.out.splitlines()] == [

@@ -14,6 +14,7 @@ import pytest
 from cli_process import finish, start
 from judge import check_honest, check_settled
 from sim_process import Sim, simulator
+from store_place import store_at
 
 from zvt_crypto.bootstrap.platform import Platform
 from zvt_crypto.core.interval import Interval
@@ -50,12 +51,12 @@ def asked_of(days: int = DAYS) -> Range:
     return Range(SINCE, SINCE + days * DAY_US)
 
 
-def command(exchange: str, sim: Sim, days: int = DAYS) -> list[str]:
+def command(folder: Path, exchange: str, sim: Sim, days: int = DAYS) -> list[str]:
     asked = asked_of(days)
     return [
         "load", exchange, *LOADS[exchange], "--kind", "candles", "--kind", "trades", "-i", "1m",
         "--since", format_us(asked.start), "--until", format_us(asked.end),
-        "--store", "store", "--sim", sim.url, "--json",
+        "--store", store_at(folder / "store"), "--sim", sim.url, "--json",
     ]  # fmt: skip
 
 
@@ -75,7 +76,7 @@ ALL: Final = [one for exchange in LOADS for one in series_of(exchange)]
 
 def settings(folder: Path, sim: Sim) -> Settings:
     return load_settings(
-        {"store": str(folder / "store"), "sim": sim.url, "state_dir": str(folder / ".state")},
+        {"store": store_at(folder / "store"), "sim": sim.url, "state_dir": str(folder / ".state")},
         environ={},
     ).settings
 
@@ -167,7 +168,7 @@ def _dates() -> list[str]:
 
 
 def begin(folder: Path, sim: Sim) -> list["subprocess.Popen[str]"]:
-    return [start(*command(exchange, sim), cwd=folder, env=UNLIMITED) for exchange in LOADS]
+    return [start(*command(folder, exchange, sim), cwd=folder, env=UNLIMITED) for exchange in LOADS]
 
 
 def reap(running: Sequence["subprocess.Popen[str]"]) -> None:
@@ -230,7 +231,7 @@ def _wait_for_requests(sim: Sim, running: Sequence["subprocess.Popen[str]"], cou
 def test_a_signal_ends_a_load_in_good_order(sim: Sim, tmp_path: Path, number: int) -> None:
     # given a load under way
     sim.send("POST", "/_stats/reset")
-    with start(*command("binance", sim, days=8), cwd=tmp_path) as running:
+    with start(*command(tmp_path, "binance", sim, days=8), cwd=tmp_path) as running:
         _wait_for_requests(sim, [running], 10)
 
         # when it is asked to stop
@@ -246,7 +247,7 @@ def test_a_signal_ends_a_load_in_good_order(sim: Sim, tmp_path: Path, number: in
     asked = asked_of(8)
     plans = asyncio.run(plan(tmp_path, sim, asked))
     sim.send("POST", "/_stats/reset")
-    ended = finish(start(*command("binance", sim, days=8), cwd=tmp_path))
+    ended = finish(start(*command(tmp_path, "binance", sim, days=8), cwd=tmp_path))
     assert ended.code == 0, ended.err
     for native, part in asked_ranges(sim, "binance"):
         symbol = natives("binance")[native]

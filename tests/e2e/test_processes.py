@@ -9,6 +9,7 @@ import pytest
 from cli_process import finish, start
 from judge import check_honest, check_settled
 from sim_process import Sim, simulator
+from store_place import store_at
 
 from zvt_crypto.bootstrap.platform import Platform
 from zvt_crypto.core.interval import Interval
@@ -37,13 +38,18 @@ def load(
     folder: Path, sim: Sim, *arguments: str, env: Mapping[str, str] = UNLIMITED
 ) -> "subprocess.Popen[str]":
     return start(
-        "load", *arguments, *DAYS, "-i", "1m", "--sim", sim.url, "--store", "store", "--json",
+        "load", *arguments, *DAYS, "-i", "1m", "--sim", sim.url,
+        "--store", store_at(folder / "store"), "--json",
         cwd=folder, env=env,
     )  # fmt: skip
 
 
 async def check(folder: Path, sim: Sim, *series: Series) -> None:
-    values = {"store": str(folder / "store"), "sim": sim.url, "state_dir": str(folder / ".state")}
+    values = {
+        "store": store_at(folder / "store"),
+        "sim": sim.url,
+        "state_dir": str(folder / ".state"),
+    }
     async with Platform(load_settings(values, cwd=folder, environ={}).settings) as platform:
         assert list((await platform.store.verify()).faults) == []
         for one in series:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 from recorded import CandleFile, candle_file_names, read_candle_file
 from sim_process import Sim, simulator
+from store_place import store_at
 
 from zvt_crypto.bootstrap.platform import Platform
 from zvt_crypto.core.interval import Interval
@@ -54,7 +55,7 @@ async def platform(sim: Sim, tmp_path: Path) -> AsyncIterator[Platform]:
     unlimited = {f"exchanges.{name}.limit_factor": 100.0 for name in EXCHANGES}
     settings = load_settings(
         {
-            "store": str(tmp_path / "lake"),
+            "store": store_at(tmp_path / "lake"),
             "sim": sim.url,
             "state_dir": str(tmp_path / "state"),
             **unlimited,

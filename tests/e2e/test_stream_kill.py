@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import pytest
 from sim_process import Sim, simulator
+from store_place import store_at
 from stream_world import (
     ALWAYS,
     SYMBOL,
@@ -199,7 +200,7 @@ def test_a_killed_stream_keeps_what_it_called_durable(
 
 async def _last(sim: Sim, folder: Path, durable: dict[str, set[str]]) -> int:
     state = str(folder.with_suffix(".state"))
-    async with streaming(sim, SERIES, store=str(folder), state_dir=state) as streamed:
+    async with streaming(sim, SERIES, store=store_at(folder), state_dir=state) as streamed:
         await eventually(lambda: all(one in streamed.seen for one in SERIES), WITHIN_S)
         await streamed.settled(WITHIN_S)
         store = streamed.platform.store
@@ -238,7 +239,11 @@ def test_a_stream_asked_to_stop_keeps_all_it_was_given(sim: Sim, tmp_path: Path)
 
 
 async def _check_ended(sim: Sim, folder: Path, seen: dict[str, list[str]]) -> None:
-    given = {"store": str(folder), "sim": sim.url, "state_dir": str(folder.with_suffix(".state"))}
+    given = {
+        "store": store_at(folder),
+        "sim": sim.url,
+        "state_dir": str(folder.with_suffix(".state")),
+    }
     async with Platform(load_settings(given, environ={}).settings) as platform:
         for series in SERIES:
             # Bybit's are claimed once they were audited, which may not have been yet.
@@ -290,13 +295,21 @@ def test_a_full_disk_costs_no_trade(sim: Sim, tmp_path: Path) -> None:
 
 
 async def _wait_in(folder: Path, sim: Sim, series: Sequence[Series]) -> None:
-    given = {"store": str(folder), "sim": sim.url, "state_dir": str(folder.with_suffix(".state"))}
+    given = {
+        "store": store_at(folder),
+        "sim": sim.url,
+        "state_dir": str(folder.with_suffix(".state")),
+    }
     async with Platform(load_settings(given, environ={}).settings) as platform:
         await until_whole(platform.store, series, WITHIN_S)
 
 
 async def _check_whole(sim: Sim, folder: Path, series: Sequence[Series]) -> None:
-    given = {"store": str(folder), "sim": sim.url, "state_dir": str(folder.with_suffix(".state"))}
+    given = {
+        "store": store_at(folder),
+        "sim": sim.url,
+        "state_dir": str(folder.with_suffix(".state")),
+    }
     async with Platform(load_settings(given, environ={}).settings) as platform:
         for one in series:
             await check_stored(sim, platform.store, one)

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from judge import check_honest, check_settled, check_tiled
 from sim_process import Sim
+from store_place import store_at
 
 from zvt_crypto.bootstrap.platform import Platform
 from zvt_crypto.core.errors import Banned
@@ -145,7 +146,7 @@ async def fault_world(sim: Sim, folder: Path, **settings: object) -> AsyncGenera
     sim.send("POST", "/_stats/reset")
     values = {
         **HASTE,
-        "store": str(folder / "store"),
+        "store": store_at(folder / "store"),
         "sim": sim.url,
         "state_dir": str(folder / "state"),
         **settings,

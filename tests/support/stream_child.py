@@ -20,6 +20,7 @@ from typing import Any
 
 import msgspec
 import uvloop
+from store_place import store_at
 from stream_world import QUICK, put_between
 from watched_store import watched
 
@@ -89,7 +90,7 @@ class Child:
 
 async def main(sim: str, store: str, pending: int, names: Sequence[str]) -> None:
     folder = Path(store)
-    given = {"store": store, "sim": sim, "state_dir": str(folder.with_suffix(".state"))}
+    given = {"store": store_at(folder), "sim": sim, "state_dir": str(folder.with_suffix(".state"))}
     settings = load_settings(given, environ={}).settings
     config = replace(QUICK, pending_rows=pending)
     async with Platform(settings, create=True) as platform:

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from sim_process import Sim
+from store_place import passing_store
 
 from zvt_crypto.bootstrap.platform import Platform
 from zvt_crypto.bootstrap.stream import stream_service
@@ -117,7 +118,7 @@ async def streaming(
     sim: Sim,
     wanted: Sequence[Series],
     *,
-    store: str = "memory://",
+    store: str | None = None,
     config: StreamConfig = QUICK,
     over: Callable[[Store], Store] | None = None,
     clock: Clock | None = None,
@@ -127,7 +128,9 @@ async def streaming(
 
     `over` puts a store in between; `clock` is in place of the machine's.
     """
-    chosen = load_settings({"store": store, "sim": sim.url, **settings}, environ={}).settings
+    chosen = load_settings(
+        {"store": store or passing_store(), "sim": sim.url, **settings}, environ={}
+    ).settings
     opened = Platform(chosen, create=True)
     if clock is not None:
         opened.clock = clock

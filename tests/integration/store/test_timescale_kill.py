@@ -5,7 +5,7 @@ import contextlib
 import os
 import random
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 
 import pytest
@@ -76,7 +76,7 @@ class Writer:
 
 
 @contextlib.asynccontextmanager
-async def writing(url: str) -> AsyncIterator[list[Writer]]:
+async def writing(url: str) -> AsyncGenerator[list[Writer]]:
     writers = [Writer(url, number) for number in range(_WRITERS)]
     try:
         for writer in writers:
