@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -102,7 +103,20 @@ def _schemas(url: str) -> Iterator[Callable[[], str]]:
         return f"{url}?schema={made[-1]}"
 
     yield new
-    with psycopg.connect(url, autocommit=True) as connection:
-        for name in made:
-            drop = sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(name))
-            connection.execute(drop)
+    for name in made:
+        _drop(url, name)
+
+
+def _drop(url: str, name: str) -> None:
+    drop = sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(name))
+    for attempt in range(10):
+        try:
+            with psycopg.connect(url, autocommit=True) as connection:
+                connection.execute(drop)
+        except psycopg.OperationalError:
+            # TimescaleDB's own jobs work on the same tables at any moment.
+            if attempt == 9:
+                raise
+            time.sleep(0.2)
+        else:
+            return

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
-from zvt_crypto.core.errors import BadStore, MissingExtra
+from zvt_crypto.core.errors import BadStore, MissingExtra, UsageError
 from zvt_crypto.ports.store import Store
+from zvt_crypto.settings import mask_url
 from zvt_crypto.store.lake.lake import LakeStore
 from zvt_crypto.store.memory.memory import MemoryStore
 
@@ -51,6 +52,28 @@ async def _server(url: str, *, create: bool) -> Store:
     scheme, _, rest = url.partition("://")
     del scheme
     return await TimescaleStore.open(f"postgresql://{rest}", create=create)
+
+
+def migrate_store(url: str, to: str = "head") -> tuple[str | None, str | None]:
+    """Bring the schema of a server store to a revision; return what it was and is.
+
+    Raises:
+        UsageError: the store has no schema.
+        MissingExtra: the engine's libraries are not installed.
+        BadStore, StoreAway: as the server says.
+    """
+    scheme, _, rest = url.partition("://")
+    if scheme not in _SERVER_SCHEMES:
+        raise UsageError(
+            f"the store {mask_url(url)} has no schema to migrate: a lake brings itself up to date",
+            remedy="Name a store in PostgreSQL with --store or ZVTC_STORE",
+        )
+    try:
+        from zvt_crypto.store.timescale.place import parse_place  # noqa: PLC0415
+        from zvt_crypto.store.timescale.schema import migrate  # noqa: PLC0415
+    except ModuleNotFoundError as e:
+        raise MissingExtra("A store in PostgreSQL", "postgres") from e
+    return migrate(parse_place(f"postgresql://{rest}"), to)
 
 
 def is_new(url: str) -> bool:

@@ -44,6 +44,7 @@ COMMANDS: Final = {
     "sim": "sim",
     "replay": "replay",
     "publish": "publish",
+    "migrate": "migrate",
     "config": "config",
 }
 

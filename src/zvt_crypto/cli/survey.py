@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import Counter
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -24,7 +25,7 @@ from zvt_crypto.cli.top import headline, troubles
 from zvt_crypto.core.instrument import Instrument
 from zvt_crypto.core.record import ExchangeStatus
 from zvt_crypto.net.clock import SystemClock
-from zvt_crypto.ports.store import SeriesInfo
+from zvt_crypto.ports.store import Described, Fact, SeriesInfo
 
 FAILED = 1
 
@@ -48,17 +49,28 @@ def status(
     # A status is asked by someone who waits: a dead exchange is reported, not insisted on.
     settings = settings_from(store, sim, **{"net.retry_for_s": 3.0})
 
-    async def work(platform: Platform) -> tuple[list[SeriesInfo], list[ExchangeStatus]]:
-        held = await platform.store.series()
+    async def work(
+        platform: Platform,
+    ) -> tuple[str, list[Fact], list[SeriesInfo], list[ExchangeStatus]]:
+        kept = platform.store
+        held = await kept.series()
+        facts = await kept.describe() if isinstance(kept, Described) else []
         found = await asyncio.gather(*(platform.connectors[name].status() for name in names))
-        return held, list(found)
+        return kept.url, facts, held, list(found)
 
-    held, found = run(work, settings)
+    url, facts, held, found = run(work, settings)
     running = read_all(settings.state_dir, SystemClock())
     if json:
         print_json(
             {
-                "store": {"url": settings.store, "series": [info_fields(info) for info in held]},
+                "store": {
+                    "url": url,
+                    "facts": [
+                        {"name": one.name, "value": one.value, "remedy": one.remedy or None}
+                        for one in facts
+                    ],
+                    "series": [info_fields(info) for info in held],
+                },
                 "exchanges": [
                     {
                         "exchange": one.exchange,
@@ -77,21 +89,33 @@ def status(
             out().print(f"[yellow]simulated exchanges at {settings.sim}[/yellow]")
         columns = ("exchange", "symbol", "kind", "interval", "rows", "first", "last", "bytes")
         rows = [[info_fields(info)[c] for c in columns] for info in held]
-        print_rows(f"store {settings.store}: {len(held)} series", columns, rows)
+        print_rows(f"store {url}: {len(held)} series", columns, rows)
+        _show_facts(facts)
         for one in running:
-            out().print(headline(one))
-            for trouble in troubles(one) if one["stage"] == "live" else ():
-                out().print(f"  [red]{escape(trouble)}[/red]")
-            verdicts = Counter(series["verdict"] for series in one["series"])
-            if verdicts:
-                told = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())
-                out().print(f"  {len(one['series'])} series: {told}; `zvtc top` shows each")
+            _show_process(one)
         for one in found:
             state = "[green]up[/green]" if one.is_up else "[red]down[/red]"
             skew = f"clock {one.skew_us / 1000:+.0f} ms" if one.is_up else one.detail
             out().print(f"{one.exchange:<9} {state}  {skew}")
     if not all(one.is_up for one in found):
         raise typer.Exit(FAILED)
+
+
+def _show_facts(facts: Sequence[Fact]) -> None:
+    for fact in facts:
+        out().print(f"  [bold]{fact.name}[/bold] {escape(fact.value)}")
+        if fact.remedy:
+            out().print(f"    [yellow]{escape(fact.remedy)}[/yellow]")
+
+
+def _show_process(one: dict[str, Any]) -> None:
+    out().print(headline(one))
+    for trouble in troubles(one) if one["stage"] == "live" else ():
+        out().print(f"  [red]{escape(trouble)}[/red]")
+    verdicts = Counter(series["verdict"] for series in one["series"])
+    if verdicts:
+        told = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())
+        out().print(f"  {len(one['series'])} series: {told}; `zvtc top` shows each")
 
 
 def instruments(

@@ -251,6 +251,15 @@ def taken_back(
     return overlay(existing, news, measure)
 
 
+def forgotten(existing: Sequence[Coverage], asked: Range, measure: Measure) -> list[Coverage]:
+    """Return the ledger saying nothing of `asked`, as if nobody had ever wanted to know."""
+    return [
+        entry if part == entry.range else _part(entry, part, measure)
+        for entry in existing
+        for part in subtract([entry.range], [asked])
+    ]
+
+
 def clip(ledger: Iterable[Coverage], asked: Range, measure: Measure) -> list[Coverage]:
     """Return the ledger cut to `asked`; cut observed entries are measured again."""
     clipped: list[Coverage] = []

@@ -77,6 +77,14 @@ class Published(msgspec.Struct, frozen=True):
     rows: int
 
 
+class Fact(msgspec.Struct, frozen=True):
+    """One thing an operator should know of a store; with a remedy it is something to mend."""
+
+    name: str
+    value: str
+    remedy: str = ""
+
+
 class Verified(msgspec.Struct, frozen=True):
     """What `verify` recomputed and found."""
 
@@ -209,14 +217,38 @@ class Publisher(Protocol):
         ...
 
 
+@runtime_checkable
+class Described(Protocol):
+    """A store that can say more of itself than its URL."""
+
+    async def describe(self) -> list[Fact]:
+        """Return what is known of the engine: versions, level, what is missing."""
+        ...
+
+
+@runtime_checkable
+class Retainer(Protocol):
+    """A store that can forget what is old."""
+
+    async def retain(self, kind: Kind, before_us: int) -> int:
+        """Remove the rows of a kind older than a moment, and what the ledger says of their time.
+
+        Whole chunks go: some rows before the moment may stay. Returns from when on all are kept.
+        """
+        ...
+
+
 __all__ = [
     "Batch",
     "Committed",
+    "Described",
+    "Fact",
     "Fault",
     "Finding",
     "Kind",
     "Published",
     "Publisher",
+    "Retainer",
     "SeriesInfo",
     "Store",
     "TableFormat",

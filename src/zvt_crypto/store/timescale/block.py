@@ -33,6 +33,16 @@ ON CONFLICT (series_id, start_us) DO UPDATE SET
     high = mod(b.high + excluded.high, 18446744073709551616)
 """
 
+RECOUNT: Final = """
+UPDATE series SET
+    rows = (SELECT COALESCE(sum(rows), 0) FROM blocks WHERE series_id = %(id)s),
+    first_us = (SELECT min(first_us) FROM blocks WHERE series_id = %(id)s),
+    last_us = (SELECT max(last_us) FROM blocks WHERE series_id = %(id)s),
+    known_us = %(now)s
+WHERE id = %(id)s
+"""
+"""Counts a series anew from its blocks."""
+
 
 class Block(msgspec.Struct, frozen=True):
     """The rows of one stretch; never without any."""

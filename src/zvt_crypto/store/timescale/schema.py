@@ -1,5 +1,6 @@
 """Bringing the schema up to date, and telling when it is not."""
 
+import threading
 from importlib import resources
 from pathlib import Path
 from typing import Final
@@ -18,9 +19,11 @@ from zvt_crypto.core.errors import BadStore
 from zvt_crypto.store.timescale.place import Place
 from zvt_crypto.store.timescale.trouble import translated
 
-HEAD: Final = "0003"
+HEAD: Final = "0004"
 """The revision this version of the package works with."""
 
+# Alembic keeps what it is doing in its modules: threads would get into each other's way.
+_ONE_AT_A_TIME: Final = threading.Lock()
 _PACKAGE: Final = "zvt_crypto.store.timescale.migrations"
 
 
@@ -90,7 +93,7 @@ def migrate(place: Place, to: str = "head") -> tuple[str | None, str | None]:
             _enable_timescale(place)
         with psycopg.connect(place.conninfo, connect_timeout=5) as connection:
             before = revision(connection, place)
-        with engine.begin() as connection:
+        with _ONE_AT_A_TIME, engine.begin() as connection:
             config.attributes["connection"] = connection
             if to != "head" and before is not None and (to == "base" or to < before):
                 command.downgrade(config, to)

@@ -10,17 +10,20 @@ from typing import Final, ParamSpec, TypeVar
 import msgspec
 import pyarrow as pa
 
+from zvt_crypto.core.errors import UsageError
 from zvt_crypto.core.instrument import Instrument
 from zvt_crypto.core.ledger import Coverage, taken_back
 from zvt_crypto.core.ranges import Range
-from zvt_crypto.core.series import Series
-from zvt_crypto.ports.store import Batch, Committed, SeriesInfo, Verified
-from zvt_crypto.store.timescale import block, coverage, rows, schema
+from zvt_crypto.core.series import Kind, Series
+from zvt_crypto.ports.store import Batch, Committed, Fact, SeriesInfo, Verified
+from zvt_crypto.store.timescale import block, coverage, level, rows, schema
 from zvt_crypto.store.timescale.block import Holding
 from zvt_crypto.store.timescale.database import Connection, Database
+from zvt_crypto.store.timescale.level import Level
 from zvt_crypto.store.timescale.partition import Partitions
 from zvt_crypto.store.timescale.place import Place, parse_place
 from zvt_crypto.store.timescale.reader import Reader
+from zvt_crypto.store.timescale.retain import retain
 from zvt_crypto.store.timescale.tables import TABLES
 from zvt_crypto.store.timescale.verify import verify
 from zvt_crypto.store.timescale.writer import Numbers, Writer
@@ -30,15 +33,6 @@ _T = TypeVar("_T")
 
 _THREADS: Final = 8
 _PATIENCE_S: Final = 30.0
-
-_RECOUNT: Final = """
-UPDATE series SET
-    rows = (SELECT COALESCE(sum(rows), 0) FROM blocks WHERE series_id = %(id)s),
-    first_us = (SELECT min(first_us) FROM blocks WHERE series_id = %(id)s),
-    last_us = (SELECT max(last_us) FROM blocks WHERE series_id = %(id)s),
-    known_us = %(now)s
-WHERE id = %(id)s
-"""
 
 
 def _now_us() -> int:
@@ -58,6 +52,7 @@ class TimescaleStore:
         self._reader = Reader(self._database, self._numbers)
         self._is_closed = False
         self._writer: Writer
+        self._partitions: Partitions
 
     @classmethod
     async def open(
@@ -94,8 +89,8 @@ class TimescaleStore:
         except BaseException:
             self._shut()
             raise
-        partitions = Partitions(self._database, is_needed=layout == ("partition",))
-        self._writer = Writer(self._database, self._numbers, partitions, self._clock)
+        self._partitions = Partitions(self._database, is_needed=layout == ("partition",))
+        self._writer = Writer(self._database, self._numbers, self._partitions, self._clock)
 
     @property
     def url(self) -> str:
@@ -165,6 +160,37 @@ class TimescaleStore:
             )
         return asked
 
+    async def describe(self) -> list[Fact]:
+        """Return what server and schema are, what they can do, and what is missing."""
+        return await self._run(self._database.snapshot, level.describe)
+
+    async def refresh(self) -> list[str]:
+        """Bring the views of coarser candles up to date now; return their names.
+
+        The server does so by itself every ten minutes. None on levels that have no such views.
+        """
+
+        def renew(connection: Connection) -> list[str]:
+            if level.detect(connection) is not Level.COMMUNITY:
+                return []
+            for name in level.COARSER:
+                connection.execute(
+                    f"CALL refresh_continuous_aggregate('{name}', NULL, NULL)".encode()
+                )
+            return list(level.COARSER)
+
+        return await self._run(self._database.plain, renew)
+
+    async def retain(self, kind: Kind, before_us: int) -> int:
+        """Remove old rows of a kind; see `Retainer.retain`."""
+        if kind not in TABLES:
+            raise UsageError(f"{kind} is not a kind that is stored")
+        _, kept_from = await self._run(
+            self._database.transact, lambda c: retain(c, kind, before_us, self._clock())
+        )
+        self._partitions.forget()
+        return kept_from
+
     async def vacuum(self, *, older_than_s: float = 86_400.0) -> int:
         """Return 0: the server itself removes what nobody can see any more."""
         del older_than_s
@@ -196,7 +222,7 @@ def _discard(
     # Rows that `verify` refuted may lie in no block, or not in the one that counts them.
     for one in block.load(connection, series, series_id, asked):
         block.recount(connection, series, series_id, Range(one.first_us, one.last_us + 1))
-    connection.execute(_RECOUNT, {"id": series_id, "now": now_us})
+    connection.execute(block.RECOUNT, {"id": series_id, "now": now_us})
 
     def without(existing: Sequence[Coverage], hull: Range) -> list[Coverage]:
         view = Holding(connection, series, series_id, hull)

@@ -73,8 +73,8 @@ def upgrade() -> None:
         )
         if on_timescale:
             op.execute(
-                f"SELECT create_hypertable('{name}', by_range('timestamp', "
-                f"INTERVAL '{_CHUNKS[name]}'), create_default_indexes => false)"
+                f"SELECT create_hypertable('{name}', 'timestamp', chunk_time_interval => "
+                f"INTERVAL '{_CHUNKS[name]}', create_default_indexes => false)"
             )
     layout = "hypertable" if on_timescale else "partition"
     op.execute(f"INSERT INTO setting VALUES ('layout', '{layout}')")
