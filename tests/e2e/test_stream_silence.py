@@ -255,13 +255,13 @@ async def test_an_hour_without_a_trade_is_no_gap() -> None:
 
 
 async def _rest_for_an_hour(sim: Sim, exchange: str) -> None:
-    # given a store that ends where a market fell silent an hour ago, and rests for seconds yet
-    now_us = sim.get("/_clock")["now_us"]
-    silent_us, wakes_us = now_us - HOUR_US, now_us + 8 * US_PER_S
-    sim.fault("outage", exchange=exchange, start=silent_us, end=wakes_us)
     series = Series(exchange, SYMBOL[exchange], Kind.TRADES)
     config = replace(CONFIG, silent_after_s=1.0)
     async with streaming(sim, [], config=config) as streamed:
+        # given a store that ends where a market fell silent an hour ago, and rests for seconds yet
+        now_us = sim.get("/_clock")["now_us"]
+        silent_us, wakes_us = now_us - HOUR_US, now_us + 8 * US_PER_S
+        sim.fault("outage", exchange=exchange, start=silent_us, end=wakes_us)
         before = Range(silent_us - 30 * US_PER_S, silent_us + US_PER_S)
         await streamed.platform.loader.fill(series, before, again=False)
         assert (await streamed.platform.store.read(series, ALWAYS)).num_rows > 50
