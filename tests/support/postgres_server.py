@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Generator, Mapping
@@ -212,3 +213,10 @@ def _gone_is_fine() -> Generator[None]:
         yield
     except ProcessLookupError:
         return
+
+
+if __name__ == "__main__":
+    # `python postgres_server.py COMMAND...` runs it with a server; its URL is in ZVTC_BENCH_STORE.
+    with postgres_server({"shared_buffers": "256MB"}) as running:
+        environment = {**os.environ, "ZVTC_BENCH_STORE": running.url()}
+        sys.exit(subprocess.run(sys.argv[1:], env=environment, check=False).returncode)

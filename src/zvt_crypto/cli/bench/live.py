@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,10 @@ from zvt_crypto.ports.store import Batch, Finding
 _CANDLES: Final = (50, 1)
 _TRADES: Final = (60, 15)
 _QUOTES: Final = (10, 5)
-_TABLES: Final = {Kind.CANDLES: CANDLES, Kind.TRADES: TRADES, Kind.QUOTES: QUOTES}
+TABLES: Final = {Kind.CANDLES: CANDLES, Kind.TRADES: TRADES, Kind.QUOTES: QUOTES}
+
+Rows: TypeAlias = "dict[Kind, list[tuple[Any, ...]]]"
+"""One commit as plain tuples, series first, by kind."""
 
 
 class LiveFeed:
@@ -105,6 +108,19 @@ def _batch(series: Series, row: dict[str, Any], start: int, end: int) -> Batch:
     )
 
 
+def rows_of(batches: Sequence[Batch]) -> Rows:
+    """Return a commit as plain tuples; what that takes is not charged to the peer."""
+    rows: Rows = {kind: [] for kind in TABLES}
+    for batch in batches:
+        name = batch.series.symbol
+        columns = [
+            (c.cast(pa.int64()) if pa.types.is_timestamp(c.type) else c).to_pylist()
+            for c in batch.table.columns
+        ]
+        rows[batch.series.kind] += [(name, *row) for row in zip(*columns, strict=True)]
+    return rows
+
+
 class LivePeer:
     """One plain SQLite table per kind, write-ahead log, synced at every commit."""
 
@@ -112,26 +128,14 @@ class LivePeer:
         self._connection = sqlite3.connect(path, isolation_level=None)
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = FULL")
-        for kind, schema in _TABLES.items():
+        for kind, schema in TABLES.items():
             names = ", ".join(f'"{field.name}"' for field in schema)
             key = ", ".join(["series", *KEYS[kind]])
             self._connection.execute(
                 f'CREATE TABLE "{kind}" (series TEXT, {names}, PRIMARY KEY ({key})) WITHOUT ROWID'
             )
 
-    def rows_of(self, batches: Sequence[Batch]) -> dict[Kind, list[tuple[Any, ...]]]:
-        """Return a commit as plain tuples; what that takes is not charged to the peer."""
-        rows: dict[Kind, list[tuple[Any, ...]]] = {kind: [] for kind in _TABLES}
-        for batch in batches:
-            name = batch.series.symbol
-            columns = [
-                (c.cast(pa.int64()) if pa.types.is_timestamp(c.type) else c).to_pylist()
-                for c in batch.table.columns
-            ]
-            rows[batch.series.kind] += [(name, *row) for row in zip(*columns, strict=True)]
-        return rows
-
-    def commit(self, rows: dict[Kind, list[tuple[Any, ...]]]) -> None:
+    def commit(self, rows: Rows) -> None:
         """Write one commit."""
         self._connection.execute("BEGIN IMMEDIATE")
         for kind, mine in rows.items():

@@ -1,10 +1,8 @@
-"""The lake: bulk writes, reloads, reads, durable live commits; beside SQLite and bare Parquet."""
+"""A store: bulk writes, reloads, reads, durable live commits; beside bare tables and files."""
 
 import asyncio
-import sqlite3
 import tempfile
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 from statistics import quantiles
 from typing import Any, Final
@@ -15,12 +13,12 @@ import pyarrow as pa
 
 from zvt_crypto.bootstrap.engine import open_store
 from zvt_crypto.cli.bench import simulated
-from zvt_crypto.cli.bench.live import LiveFeed, LivePeer
-from zvt_crypto.cli.bench.measure import RATE, Figure, Lap, Series, Target, lap, say, single
+from zvt_crypto.cli.bench.engine import Engine, engine_at
+from zvt_crypto.cli.bench.live import LiveFeed, rows_of
+from zvt_crypto.cli.bench.measure import RATE, Figure, Lap, Series, lap, say, single
 from zvt_crypto.core.interval import US_PER_MINUTE, Interval
 from zvt_crypto.core.ledger import Source, Verdict
 from zvt_crypto.core.ranges import Range
-from zvt_crypto.core.schema import CANDLES
 from zvt_crypto.core.series import Series as DataSeries
 from zvt_crypto.core.series import candle_series
 from zvt_crypto.ports.store import Batch, Finding, Store
@@ -33,43 +31,45 @@ _HOT_COMMIT: Final = 60
 _LAST: Final = 500
 _MANY: Final = 400
 _LIVE_COMMITS, _QUICK_LIVE_COMMITS = 300, 20
+# Names of stores.
+_BULK, _READS, _LIVE = "bulk", "reads", "live"
 _FOREVER: Final = Range(0, 1 << 62)
 
-_RELOAD_ROWS_S: Final = 1_500_000
-_LIVE_ROWS_S: Final = 150_000
-_CEILING: Final = {
-    "read": Target(15.0, is_ceiling=True),
-    "last": Target(20.0, is_ceiling=True),
-    "p50": Target(5.0, is_ceiling=True),
-    "p99": Target(20.0, is_ceiling=True),
-    "bytes": Target(30.0, is_ceiling=True),
-}
 
-
-def measure(rows: int, repeats: int, *, is_quick: bool) -> tuple[dict[str, Any], list[Figure]]:
-    """Run the bench and return its settings and figures."""
+def measure(
+    rows: int, repeats: int, *, url: str | None = None, is_quick: bool
+) -> tuple[dict[str, Any], list[Figure]]:
+    """Run the bench on the engine that `url` names and return its settings and figures."""
     with tempfile.TemporaryDirectory(prefix="zvtc-bench-") as name:
         folder = Path(name)
         say("fetching simulated candles")
-        with simulated.simulator() as url:
-            candles = asyncio.run(simulated.truth_candles(url, min(rows, _TRUTH_ROWS)))
-        figures = asyncio.run(_all(folder, candles, rows, repeats, is_quick=is_quick))
-    return {"candles": rows, "repeats": repeats}, figures
+        with simulated.simulator() as sim:
+            candles = asyncio.run(simulated.truth_candles(sim, min(rows, _TRUTH_ROWS)))
+        engine = engine_at(url, folder)
+        figures = asyncio.run(_all(engine, folder, candles, rows, repeats, is_quick=is_quick))
+    return {"store": engine.name, "candles": rows, "repeats": repeats}, figures
 
 
 async def _all(
-    folder: Path, candles: pa.Table, rows: int, repeats: int, *, is_quick: bool
+    engine: Engine, folder: Path, candles: pa.Table, rows: int, repeats: int, *, is_quick: bool
 ) -> list[Figure]:
-    figures = await _bulk(folder, candles, rows, repeats)
-    figures += await _reads(folder, candles, repeats if is_quick else 10 * repeats)
     commits = _QUICK_LIVE_COMMITS if is_quick else _LIVE_COMMITS
-    return figures + await _live(folder, commits, repeats)
+    try:
+        figures = await _bulk(engine, folder, candles, rows, repeats)
+        figures += await _reads(engine, folder, candles, repeats if is_quick else 10 * repeats)
+        return figures + await _live(engine, folder, commits, repeats)
+    finally:
+        for name in (_READS, _LIVE):
+            engine.discard(name)
+        engine.close()
 
 
 # -- bulk ----------------------------------------------------------------------------------------
 
 
-async def _bulk(folder: Path, candles: pa.Table, rows: int, repeats: int) -> list[Figure]:
+async def _bulk(
+    engine: Engine, folder: Path, candles: pa.Table, rows: int, repeats: int
+) -> list[Figure]:
     """Write the candles under as many names as it takes, then the same again."""
     batches = _batches(candles, rows)
     total = sum(one.table.num_rows for one in batches)
@@ -78,7 +78,8 @@ async def _bulk(folder: Path, candles: pa.Table, rows: int, repeats: int) -> lis
     for number in range(1, max(2, repeats // 2) + 1):
         say(f"bulk write {number}: {total:,} rows")
         with tempfile.TemporaryDirectory(prefix="zvtc-bench-", dir=folder) as name:
-            store = await open_store(f"{name}/store", Path(name))
+            place = f"{_BULK}{number}"
+            store = await open_store(engine.place(place), Path(name))
             with lap() as taken:
                 await _commit_all(store, batches, inserted=total)
             wrote.add_rate(total, taken)
@@ -92,6 +93,7 @@ async def _bulk(folder: Path, candles: pa.Table, rows: int, repeats: int) -> lis
             verified.add_rate(total, taken)
             stored_bytes = sum(one.stored_bytes for one in await store.series())
             await store.close()
+            engine.discard(place)
             say("the same rows to bare Parquet files")
             with lap() as taken:
                 for at, batch in enumerate(batches):
@@ -103,7 +105,7 @@ async def _bulk(folder: Path, candles: pa.Table, rows: int, repeats: int) -> lis
             "bulk write with ledger",
             RATE,
             wrote,
-            None,
+            engine.targets.get("bulk"),
             "polars write_parquet",
             files,
             note="the peer neither sorts, hashes, fsyncs nor keeps a ledger",
@@ -112,7 +114,7 @@ async def _bulk(folder: Path, candles: pa.Table, rows: int, repeats: int) -> lis
             "idempotent reload",
             RATE,
             again,
-            Target(_RELOAD_ROWS_S),
+            engine.targets.get("reload"),
             note="every row compared with what is held; inserted = corrected = 0",
         ),
         Figure("verify: digests recomputed", RATE, verified),
@@ -120,7 +122,7 @@ async def _bulk(folder: Path, candles: pa.Table, rows: int, repeats: int) -> lis
             "stored 1m candle",
             "bytes",
             single(stored_bytes / total),
-            _CEILING["bytes"],
+            engine.targets.get("bytes"),
             "polars write_parquet",
             single(peer_bytes / total),
             note="simulated candles of a market with decimals and trades, not random bits",
@@ -162,13 +164,13 @@ async def _commit_all(store: Store, batches: Sequence[Batch], *, inserted: int) 
 # -- reads ---------------------------------------------------------------------------------------
 
 
-async def _reads(folder: Path, candles: pa.Table, rounds: int) -> list[Figure]:
+async def _reads(engine: Engine, folder: Path, candles: pa.Table, rounds: int) -> list[Figure]:
     """Read one long series, its last days hot, and the newest rows of many."""
     say("reads")
     table = candles.slice(0, min(_READ_ROWS, candles.num_rows))
     cold = max(1, table.num_rows - _HOT_ROWS)
     series = candle_series(simulated.EXCHANGE, simulated.SYMBOL, Interval.M1)
-    store = await open_store(str(folder / "reads"), folder)
+    store = await open_store(engine.place(_READS), folder)
     await store.commit([_batch(series, table.slice(0, cold))])
     for at in range(cold, table.num_rows, _HOT_COMMIT):
         await store.commit([_batch(series, table.slice(at, _HOT_COMMIT), Source.LIVE)])
@@ -179,8 +181,7 @@ async def _reads(folder: Path, candles: pa.Table, rounds: int) -> list[Figure]:
     for minute in range(3):
         row = table.slice(minute, 1)
         await store.commit([_batch(one, row, Source.LIVE) for one in many])
-    db = folder / "reads.sqlite"
-    _fill_sqlite(db, table)
+    engine.fill(table)
     file = folder / "reads.parquet"
     _frame(table).write_parquet(file)
     ours = {name: Series() for name in ("all", "last", "latest")}
@@ -192,7 +193,7 @@ async def _reads(folder: Path, candles: pa.Table, rounds: int) -> list[Figure]:
             await _read_once(store, series, _FOREVER, _LAST, min(_LAST, table.num_rows)),
             await _latest_once(store, many),
         ]
-        other = [_sqlite_once(db, None), _sqlite_once(db, _LAST), _parquet_once(file)]
+        other = [_peer_once(engine, None), _peer_once(engine, _LAST), _parquet_once(file)]
         if number:  # the first one warms caches up
             for into, value in zip([*ours.values(), *theirs.values()], taken + other, strict=True):
                 into.add_ms(value)
@@ -203,14 +204,23 @@ async def _reads(folder: Path, candles: pa.Table, rounds: int) -> list[Figure]:
             f"read {table.num_rows:,} candles to Polars",
             "ms",
             ours["all"],
-            _CEILING["read"],
-            "SQLite",
+            engine.targets.get("read"),
+            engine.peer,
             theirs["all"],
             note=f"{hot:,} of them hot; one bare Parquet file with all of them: "
             f"{theirs['parquet'].median:.1f} ms",
         ),
-        Figure("read the last 500", "ms", ours["last"], _CEILING["last"], "SQLite", theirs["last"]),
-        Figure(f"read the latest of {_MANY} series", "ms", ours["latest"], _CEILING["last"]),
+        Figure(
+            "read the last 500",
+            "ms",
+            ours["last"],
+            engine.targets.get("last"),
+            engine.peer,
+            theirs["last"],
+        ),
+        Figure(
+            f"read the latest of {_MANY} series", "ms", ours["latest"], engine.targets.get("latest")
+        ),
     ]
 
 
@@ -239,33 +249,9 @@ def _frame(table: pa.Table) -> pl.DataFrame:
     return frame
 
 
-def _fill_sqlite(path: Path, table: pa.Table) -> None:
-    names = ", ".join(f'"{field.name}"' for field in CANDLES)
-    columns = [_plain(table[name]) for name in CANDLES.names]
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute(f"CREATE TABLE candles (series INT, {names}, PRIMARY KEY (series, "
-                           "timestamp)) WITHOUT ROWID")  # fmt: skip
-        marks = ", ".join("?" for _ in CANDLES)
-        connection.executemany(
-            f"INSERT INTO candles VALUES (1, {marks})",  # noqa: S608 - question marks
-            zip(*columns, strict=True),
-        )
-
-
-def _plain(column: Any) -> list[Any]:
-    is_time = pa.types.is_timestamp(column.type)
-    return (column.cast(pa.int64()) if is_time else column).to_pylist()
-
-
-def _sqlite_once(path: Path, last: int | None) -> Lap:
-    tail = "" if last is None else f" DESC LIMIT {last}"
-    with closing(sqlite3.connect(path)) as connection, lap(tidy=False) as taken:
-        rows = connection.execute(
-            f"SELECT * FROM candles WHERE series = 1 ORDER BY timestamp{tail}"  # noqa: S608
-        ).fetchall()
-        pl.DataFrame(rows, schema=["series", *CANDLES.names], orient="row")
+def _peer_once(engine: Engine, last: int | None) -> Lap:
+    with lap(tidy=False) as taken:
+        engine.read(last)
     return taken
 
 
@@ -278,12 +264,12 @@ def _parquet_once(path: Path) -> Lap:
 # -- live ----------------------------------------------------------------------------------------
 
 
-async def _live(folder: Path, commits: int, repeats: int) -> list[Figure]:
+async def _live(engine: Engine, folder: Path, commits: int, repeats: int) -> list[Figure]:
     """Commit a thousand mixed rows at a time, one commit after the other, each on the disk."""
     p50, p99, rate = Series(), Series(), Series()
     peer50, peer99, peer_rate = Series(), Series(), Series()
-    store = await open_store(str(folder / "live"), folder)
-    feed, peer = LiveFeed(), LivePeer(folder / "live.sqlite")
+    store = await open_store(engine.place(_LIVE), folder)
+    feed, peer = LiveFeed(), engine.live()
     for number in range(repeats + 1):
         say(f"live commits {number} of {repeats}: {commits} of {feed.rows} rows")
         drawn = [feed.draw() for _ in range(commits)]
@@ -293,7 +279,7 @@ async def _live(folder: Path, commits: int, repeats: int) -> list[Figure]:
                 began = asyncio.get_running_loop().time()
                 await store.commit(batches)
                 times.append((asyncio.get_running_loop().time() - began) * 1e3)
-        rows = [peer.rows_of(batches) for batches in drawn]
+        rows = [rows_of(batches) for batches in drawn]
         other: list[float] = []
         with lap() as theirs:
             for one in rows:
@@ -313,14 +299,16 @@ async def _live(folder: Path, commits: int, repeats: int) -> list[Figure]:
     name = f"live commit of {feed.rows:,} rows"
     about = f"{feed.count} series of candles, trades and quotes, with ledger; fsynced each"
     return [
-        Figure(f"{name}, p50", "ms", p50, _CEILING["p50"], "SQLite", peer50, note=about),
-        Figure(f"{name}, p99", "ms", p99, _CEILING["p99"], "SQLite", peer99),
+        Figure(
+            f"{name}, p50", "ms", p50, engine.targets.get("p50"), engine.peer, peer50, note=about
+        ),
+        Figure(f"{name}, p99", "ms", p99, engine.targets.get("p99"), engine.peer, peer99),
         Figure(
             "live commits, sustained",
             RATE,
             rate,
-            Target(_LIVE_ROWS_S),
-            "SQLite",
+            engine.targets.get("live"),
+            engine.peer,
             peer_rate,
             note="back to back, compaction behind them included; the peer's tables hold bare rows",
         ),
