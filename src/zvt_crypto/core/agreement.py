@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from zvt_crypto.core.interval import Interval
-from zvt_crypto.core.ranges import Range
+from zvt_crypto.core.parcel import Judged
+from zvt_crypto.core.ranges import Range, subtract
 from zvt_crypto.core.reconcile import Agreement, Reconciled, json_of
 
 
@@ -68,6 +69,40 @@ def bars(lines: Iterable[Line], interval: Interval, asked: Range) -> Iterator[tu
                 line.source,
                 line.written_us,
             )
+
+
+def travelling(lines: Iterable[Line], interval: Interval, asked: Range) -> Iterator[Judged]:
+    """Yield the lines of bars that open in `asked`, cut to it, as they travel between stores."""
+    for line in lines:
+        first = line.first if line.first >= asked.start else interval.ceil(asked.start)
+        last = line.last if line.last < asked.end else interval.floor(asked.end - 1)
+        if first <= last:
+            yield Judged(
+                first,
+                last,
+                line.verdict,
+                line.source,
+                line.differs,
+                line.built,
+                line.venue,
+                line.written_us,
+            )
+
+
+def arriving(one: Judged, near: Iterable[Line], interval: Interval) -> Iterator[Line]:
+    """Yield what to write of another store's verdict: all of it where nothing as late is there.
+
+    `near` are all lines that overlap it.
+    """
+    line = Line(one.first_us, one.last_us, *msgspec.structs.astuple(one)[2:])
+    later = [
+        Range(there.first, interval.shift(there.last, 1))
+        for there in near
+        if there.last >= line.first and there.written_us >= line.written_us
+    ]
+    for part in subtract([Range(line.first, interval.shift(line.last, 1))], later):
+        last = interval.shift(part.end, -1)
+        yield msgspec.structs.replace(line, first=part.start, last=last)
 
 
 def joined(lines: Iterable[Line], interval: Interval) -> list[Line]:

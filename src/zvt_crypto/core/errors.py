@@ -21,6 +21,7 @@ CryptoError
 │   ├── NotSupported        the exchange does not offer it, with the reason
 │   ├── GeoBlocked          the exchange refuses this region
 │   ├── RequestRejected     the exchange calls the request wrong
+│   ├── CopyRefused         the target of a copy holds other data
 │   ├── StoreFull           no space left
 │   └── StoreCorrupt        data and ledger disagree
 └── DataError           skip this record, count it
@@ -285,6 +286,18 @@ class RequestRejected(FatalError):
         super().__init__(
             f"{exchange} rejected the request{shown}: {_short(detail)}",
             remedy="Check symbol, interval and range; if they are right, report this message",
+        )
+
+
+class CopyRefused(FatalError):
+    """The target of a copy holds other data of the same stretch; nothing of it was changed."""
+
+    code = "copy_refused"
+
+    def __init__(self, series: str, where: str, found: str) -> None:
+        super().__init__(
+            f"the target holds other data of {series} {where}: {found}; it was left as it is",
+            remedy="Copy into another store, or let the source win with --replace",
         )
 
 

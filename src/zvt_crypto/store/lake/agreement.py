@@ -6,8 +6,9 @@ from typing import Final
 
 import msgspec
 
-from zvt_crypto.core.agreement import Line, bars, lines_of, overlay
+from zvt_crypto.core.agreement import Line, arriving, bars, lines_of, overlay, travelling
 from zvt_crypto.core.interval import Interval
+from zvt_crypto.core.parcel import Judged
 from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.reconcile import Reconciled
 
@@ -53,6 +54,32 @@ def rows(
     bounds = (series_id, asked.end - 1, series_id, asked.start, asked.start)
     lines = (Line(*fields) for fields in connection.execute(_NEAR, bounds))
     yield from bars(lines, interval, asked)
+
+
+def judged(
+    connection: sqlite3.Connection, series_id: int, interval: Interval, asked: Range
+) -> Iterator[Judged]:
+    """Yield the lines of bars that open in `asked`, cut to it, as they travel between stores."""
+    bounds = (series_id, asked.end - 1, series_id, asked.start, asked.start)
+    lines = (Line(*fields) for fields in connection.execute(_NEAR, bounds))
+    yield from travelling(lines, interval, asked)
+
+
+def enter(
+    connection: sqlite3.Connection,
+    series_id: int,
+    interval: Interval,
+    entered: Iterable[Judged],
+) -> int:
+    """Write verdicts of another store where none as late is there; return on how many bars."""
+    count = 0
+    for one in entered:
+        bounds = (series_id, one.last_us, series_id, one.first_us, one.first_us)
+        near = [Line(*fields) for fields in connection.execute(_NEAR, bounds)]
+        for piece in arriving(one, near, interval):
+            _overlay(connection, series_id, interval, piece)
+            count += interval.count_opens(piece.first, piece.last + 1)
+    return count
 
 
 def _overlay(

@@ -15,6 +15,7 @@ from zvt_crypto.core.rowindex import RowIndex
 from zvt_crypto.core.rows import match
 from zvt_crypto.core.schema import KNOWN
 from zvt_crypto.core.series import Kind, Series
+from zvt_crypto.ports.connector import Rejected
 from zvt_crypto.store.intake.compare import corrections_of
 from zvt_crypto.store.intake.growth import clusters, extend
 from zvt_crypto.store.intake.share import Share
@@ -234,7 +235,7 @@ class Applier:
             [
                 (series_id, one.timestamp_us, one.reason, one.raw, now, mark)
                 for series_id, one in rejected
-                for mark in [_mark(series_id, one.timestamp_us, one.reason, one.raw)]
+                for mark in [mark_of(series_id, one)]
             ],
         )
 
@@ -256,5 +257,7 @@ def _is_newest(work: Work) -> bool:
     return work.is_fresh
 
 
-def _mark(*fields: object) -> bytes:
+def mark_of(series_id: int, one: Rejected) -> bytes:
+    """Return what tells a refused row from all others: the same one is kept once."""
+    fields = (series_id, one.timestamp_us, one.reason, one.raw)
     return hashlib.blake2b(json.dumps(fields).encode(), digest_size=16).digest()

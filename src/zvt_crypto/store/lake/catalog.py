@@ -248,6 +248,7 @@ class Transaction:
         self._clock = clock
         self._began_us: int | None = None
         self._now_us: int | None = None
+        self._floor_us = 0
         self._changes = connection.total_changes
 
     @property
@@ -262,8 +263,12 @@ class Transaction:
     def now_us(self) -> int:
         """Return the time of this commit: later than every commit before, whatever the clock."""
         if self._now_us is None:
-            self._now_us = max(self._clock(), self.began_us + 1)
+            self._now_us = max(self._clock(), self.began_us + 1, self._floor_us)
         return self._now_us
+
+    def reach(self, moment: int) -> None:
+        """Make this commit no earlier than `moment`; called before its time is asked for."""
+        self._floor_us = moment
 
     @property
     def ended_us(self) -> int:

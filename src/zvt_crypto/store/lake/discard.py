@@ -1,5 +1,6 @@
 """Taking back: rows that turned out to be wrong or unreadable go, and are owed again."""
 
+import sqlite3
 from typing import Final
 
 from zvt_crypto.core.errors import StoreBusy
@@ -33,7 +34,7 @@ def discard(
             with catalog.write() as transaction:
                 now, connection = transaction.now_us, transaction.connection
                 merger.apply(connection, series, series_id, parts, now)
-                _recount(transaction, series_id)
+                recount(transaction.connection, series_id)
                 hull = coverage.hull(connection, series_id, taken)
                 holding = Holding(connection, files, series, series_id, hull)
                 existing = coverage.load(connection, series_id, taken)
@@ -49,11 +50,14 @@ def discard(
     raise StoreBusy(str(catalog.path.parent), 0.0)
 
 
-def _recount(transaction: Transaction, series_id: int) -> None:
-    """Count the series anew: after damage, differences prove nothing."""
+def recount(connection: sqlite3.Connection, series_id: int) -> None:
+    """Count the series anew: after damage, differences prove nothing.
+
+    Nothing of its kind may have only just arrived, see `hot.settle`.
+    """
     hot = "(SELECT {} FROM hot WHERE series_id = :id)"
     live = "(SELECT {} FROM segments WHERE series_id = :id AND retired_us IS NULL)"
-    transaction.connection.execute(
+    connection.execute(
         "UPDATE series SET "  # noqa: S608
         f"hot_rows = COALESCE({hot.format('SUM(rows)')}, 0), "
         f"rows = COALESCE({hot.format('SUM(rows)')}, 0) + COALESCE({live.format('SUM(rows)')}, 0), "

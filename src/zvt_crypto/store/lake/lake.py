@@ -15,9 +15,11 @@ import pyarrow as pa
 from zvt_crypto.core.errors import BadStore
 from zvt_crypto.core.instrument import Instrument
 from zvt_crypto.core.ledger import Coverage
+from zvt_crypto.core.parcel import Listing, Parcel, Seal, Unpacked
 from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.series import Series
 from zvt_crypto.ports.store import Batch, Committed, Published, SeriesInfo, TableFormat, Verified
+from zvt_crypto.ports.transfer import PARCEL_ROWS
 from zvt_crypto.store.lake import catalog as catalogs
 from zvt_crypto.store.lake.catalog import Catalog, Transaction
 from zvt_crypto.store.lake.discard import discard
@@ -26,6 +28,7 @@ from zvt_crypto.store.lake.publish import publish
 from zvt_crypto.store.lake.reader import Reader
 from zvt_crypto.store.lake.segment import SegmentFiles
 from zvt_crypto.store.lake.storage import open_storage
+from zvt_crypto.store.lake.transfer import Mover
 from zvt_crypto.store.lake.upkeep import WriterMark, in_background, tidy, vacuum
 from zvt_crypto.store.lake.verify import verify
 from zvt_crypto.store.lake.writer import Writer
@@ -82,6 +85,7 @@ class LakeStore:
         self._merger = Merger(self._files, self._writers.unique)
         self._writer = Writer(self._catalog, self._files, self._merger)
         self._reader = Reader(self._catalog, self._files)
+        self._mover = Mover(self._catalog, self._files, self._merger)
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="lake")
         # One thread: upkeep takes no more than a share of the machine, and never doubles up.
         self._upkeep = ThreadPoolExecutor(1, thread_name_prefix="lake-upkeep")
@@ -212,6 +216,36 @@ class LakeStore:
         """Remove replaced segments and orphans; return bytes freed."""
         before = self._clock() - int(older_than_s * 1_000_000) + 1
         return await self._run(vacuum, self._catalog, self._storage, self._writers, before)
+
+    async def keeping(self) -> list[Series]:
+        """Return every series anything is kept of."""
+        return await self._run(self._mover.keeping)
+
+    async def seal(self, series: Series, asked: Range) -> Seal:
+        """Return in short what is held of a stretch; see `Transferable.seal`."""
+        return await self._run(self._mover.seal, series, asked)
+
+    async def pack(self, series: Series, asked: Range, *, limit_rows: int = PARCEL_ROWS) -> Parcel:
+        """Return all that is held of a stretch; see `Transferable.pack`."""
+        return await self._run(self._mover.pack, series, asked, limit_rows=limit_rows)
+
+    async def unpack(self, parcel: Parcel, *, replace: bool = False) -> Unpacked:
+        """Enter a parcel in one transaction; see `Transferable.unpack`."""
+        done = await self._run(self._mover.unpack, parcel, replace=replace)
+        self._after_commit([])
+        return done
+
+    async def restate(self, series: Series, asked: Range, ledger: Sequence[Coverage]) -> bool:
+        """Take over when the ledger was written; see `Transferable.restate`."""
+        return await self._run(self._mover.restate, series, asked, ledger)
+
+    async def pack_instruments(self, exchanges: Sequence[str] | None = None) -> list[Listing]:
+        """Return all versions of the instruments of these exchanges, or of all."""
+        return await self._run(self._mover.listings, exchanges)
+
+    async def unpack_instruments(self, listings: Sequence[Listing]) -> int:
+        """Enter versions of instruments; see `Transferable.unpack_instruments`."""
+        return await self._run(self._mover.enter_listings, listings)
 
     async def compact(self, series: Sequence[Series] | None = None) -> None:
         """Move hot rows into segments; done by itself too, where they become many."""

@@ -19,9 +19,10 @@ import pyarrow as pa
 
 from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.rowindex import RowIndex
-from zvt_crypto.core.rows import times
+from zvt_crypto.core.rows import Int64s, times
 from zvt_crypto.core.schema import SCHEMAS
 from zvt_crypto.core.series import Kind, Series
+from zvt_crypto.core.unpacking import inside
 from zvt_crypto.store.intake.compare import Correction, compare
 from zvt_crypto.store.intake.share import Share
 from zvt_crypto.store.lake import hot
@@ -132,6 +133,38 @@ class Merger:
                 at = stop
 
         return Compaction(self._written(series, drafts()), chunks)
+
+    def plan_entry(
+        self,
+        connection: sqlite3.Connection,
+        series: Series,
+        series_id: int,
+        stretches: Sequence[Range],
+        table: pa.Table,
+    ) -> list[Part]:
+        """Write the segments in which `table`, with `known_us`, is all there is in `stretches`."""
+        kind, moments = series.kind, times(table)
+        checks = [
+            Part(one, one, _seen(connection, series, series_id, one, one)) for one in stretches
+        ]
+
+        def drafts() -> Iterator[_Draft]:
+            for window in _windows(connection, series, series_id, stretches, moments):
+                first, last = np.searchsorted(moments, window).tolist()
+                mine = [one for one in (s.overlap(window) for s in stretches) if not one.is_empty]
+                reach = Range(mine[0].start, mine[-1].end)
+                warm = hot.select(connection, kind, series_id, *reach)
+                live = live_segments(connection, series_id, window)
+                replaced = _replaced(live, reach, last - first + warm.num_rows)
+                hull = _around(reach, replaced)
+                seen = _seen(connection, series, series_id, hull, reach)
+                part = Part(hull, reach, seen, replaced, absorbs_hot=warm.num_rows > 0)
+                held = self._existing(kind, replaced, warm)
+                rest = held.filter(pa.array(~inside(times(held), mine))).cast(table.schema)
+                rows = sorted_together(kind, [rest, table.slice(first, last - first)])
+                yield _Draft(part, window, rows if rows.num_rows else None)
+
+        return [*checks, *self._written(series, drafts())]
 
     def plan_discard(
         self, connection: sqlite3.Connection, series: Series, series_id: int, asked: Range
@@ -345,6 +378,30 @@ class Merger:
                 self._files.storage.remove(segment.path)
             raise
         return written
+
+
+def _windows(
+    connection: sqlite3.Connection,
+    series: Series,
+    series_id: int,
+    stretches: Sequence[Range],
+    moments: Int64s,
+) -> list[Range]:
+    """Return the partitions in which rows lie in the stretches, or will."""
+    found: set[Range] = set()
+    for stretch in stretches:
+        for segment in live_segments(connection, series_id, stretch):
+            found.add(partition(series, segment.first_us))
+        warm = times(hot.select(connection, series.kind, series_id, *stretch))
+        for some in (warm, moments):
+            at = 0
+            while at < len(some):
+                window = partition(series, int(some[at]))
+                found.add(window)
+                at = int(np.searchsorted(some, window.end))
+    return sorted(
+        window for window in found if any(not s.overlap(window).is_empty for s in stretches)
+    )
 
 
 def _seen(

@@ -47,7 +47,7 @@ class Reader:
         self, series: Series, asked: Range, *, as_of: int | None = None, last: int | None = None
     ) -> pa.Table:
         """Return rows; see `Store.read`."""
-        return self._retried(series, lambda: self._read(series, asked, as_of, last))
+        return retried(series, lambda: self._read(series, asked, as_of, last))
 
     def latest(self, series: Sequence[Series]) -> list[pa.Table]:
         """Return the newest row of each series; see `Store.latest`."""
@@ -56,7 +56,7 @@ class Reader:
             kinds.setdefault(one.kind, []).append(one)
         found: dict[Series, pa.Table] = {}
         for kind, members in kinds.items():
-            found |= self._retried(kind, partial(self._latest, kind, members))
+            found |= retried(kind, partial(self._latest, kind, members))
         nothing = {kind: SCHEMAS[kind].empty_table() for kind in kinds}
         return [found.get(one, nothing[one.kind]) for one in series]
 
@@ -87,7 +87,7 @@ class Reader:
                 holding = Holding(connection, self._files, series, series_id, asked)
                 return clip(ledger, asked, holding.measure)
 
-        return self._retried(series, once)
+        return retried(series, once)
 
     def series(self) -> list[SeriesInfo]:
         """Return every series that has rows or ledger entries."""
@@ -120,7 +120,7 @@ class Reader:
         return self._listed(
             "SELECT s.exchange, s.symbol, s.kind, NULLIF(s.interval, ''), q.timestamp, q.reason, "
             "q.raw, q.written_us FROM quarantine q JOIN series s ON s.id = q.series_id ",
-            "q",
+            "q.written_us, q.id",
             series,
             QUARANTINE,
         )
@@ -130,7 +130,7 @@ class Reader:
         return self._listed(
             "SELECT s.exchange, s.symbol, s.kind, NULLIF(s.interval, ''), q.timestamp, q.key, "
             "q.old, q.new, q.corrected_us FROM corrections q JOIN series s ON s.id = q.series_id ",
-            "q",
+            "q.corrected_us, q.id",
             series,
             CORRECTIONS,
         )
@@ -152,13 +152,13 @@ class Reader:
             ]
         return table_of(rows, RECONCILIATIONS)
 
-    def _listed(self, query: str, table: str, series: Series | None, schema: pa.Schema) -> pa.Table:
+    def _listed(self, query: str, order: str, series: Series | None, schema: pa.Schema) -> pa.Table:
         with self._catalog.snapshot() as connection:
             chosen: tuple[object, ...] = ()
             if series is not None:
                 query += "WHERE s.id = ? "
                 chosen = (find_series(connection, series) or 0,)
-            rows = connection.execute(f"{query}ORDER BY {table}.id", chosen).fetchall()
+            rows = connection.execute(f"{query}ORDER BY {order}", chosen).fetchall()
         return table_of(rows, schema)
 
     def _read(self, series: Series, asked: Range, as_of: int | None, last: int | None) -> pa.Table:
@@ -232,19 +232,22 @@ class Reader:
             return sorted_together(kind, alike)
         return pa.concat_tables(alike)
 
-    def _retried(self, what: Series | Kind, action: Callable[[], _T]) -> _T:
-        for _ in range(_ATTEMPTS - 1):
-            try:
-                return action()
-            except FileNotFoundError:
-                continue
+
+def retried(what: Series | Kind, action: Callable[[], _T]) -> _T:
+    """Return what `action` does; a vacuum may have removed a file it was about to read."""
+    failure: Exception | None = None
+    for _ in range(_ATTEMPTS):
         try:
             return action()
-        except (FileNotFoundError, OSError, pa.ArrowInvalid) as e:
-            raise StoreCorrupt(
-                f"a segment of {what} cannot be read: {e}",
-                remedy="`zvtc verify` lists what is damaged, `zvtc repair` fetches it again",
-            ) from e
+        except FileNotFoundError as e:
+            failure = e
+        except (OSError, pa.ArrowInvalid) as e:
+            failure = e
+            break
+    raise StoreCorrupt(
+        f"a segment of {what} cannot be read: {failure}",
+        remedy="`zvtc verify` lists what is damaged, `zvtc repair` fetches it again",
+    ) from failure
 
 
 def _last_moments(

@@ -3,65 +3,24 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 
-from zvt_crypto.core.digest import Digest, row_hashes
 from zvt_crypto.core.instrument import Instrument
 from zvt_crypto.core.ledger import Coverage, clip, disjoint, revise, taken_back
+from zvt_crypto.core.parcel import BLANK, Listing, Parcel, Seal, Unpacked
 from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.reconcile import Agreement, Reconciled, check, json_of
-from zvt_crypto.core.rows import arrange, conform, payloads, restored, times
-from zvt_crypto.core.schema import CORRECTIONS, KEYS, QUARANTINE, RECONCILIATIONS
+from zvt_crypto.core.rows import arrange, conform, restored
+from zvt_crypto.core.schema import CORRECTIONS, QUARANTINE, RECONCILIATIONS
 from zvt_crypto.core.series import Series
-from zvt_crypto.ports.connector import Rejected
+from zvt_crypto.core.unpacking import checked, restated
 from zvt_crypto.ports.store import Batch, Committed, Fault, SeriesInfo, Verified
-
-Key = tuple[int, str | int | None]
+from zvt_crypto.ports.transfer import PARCEL_ROWS
+from zvt_crypto.store.memory import transfer
+from zvt_crypto.store.memory.held import Correction, Held, Key, Listed, order, rows_of
 
 _ALWAYS = Range(-(1 << 62), 1 << 62)
-
-
-class _Row(msgspec.Struct, frozen=True):
-    """The columns beside the key as JSON, and since when we know them."""
-
-    payload: str
-    digest: Digest
-    known_us: int
-
-
-class _Correction(msgspec.Struct, frozen=True):
-    key: Key
-    old: _Row
-    new: _Row
-
-
-class _Held(msgspec.Struct):
-    """Everything of one series."""
-
-    series: Series
-    rows: dict[Key, _Row]
-    ledger: list[Coverage]
-    corrections: list[_Correction]
-    rejected: dict[Rejected, int]
-    reconciled: dict[int, tuple[Reconciled, int]]
-
-    def keys(self, asked: Range) -> list[Key]:
-        return sorted(key for key in self.rows if asked.holds(key[0]))
-
-    def measure(self, start: int, end: int) -> tuple[int, Digest]:
-        keys = self.keys(Range(start, end))
-        return len(keys), sum((self.rows[key].digest for key in keys), Digest(0, 0))
-
-    def times(self, start: int, end: int) -> list[int]:
-        return [moment for moment, _ in self.keys(Range(start, end))]
-
-
-class _Listed(msgspec.Struct):
-    instrument: Instrument
-    valid_from: int
-    valid_to: int | None = None
 
 
 class MemoryStore:
@@ -71,8 +30,8 @@ class MemoryStore:
         """Use `clock` for the time of a commit, in microseconds."""
         self._clock = clock
         self._now_us = 0
-        self._held: dict[Series, _Held] = {}
-        self._listed: list[_Listed] = []
+        self._held: dict[Series, Held] = {}
+        self._listed: list[Listed] = []
 
     @property
     def url(self) -> str:
@@ -100,17 +59,17 @@ class MemoryStore:
     def _commit(
         self, series: Series, table: pa.Table, group: Sequence[Batch], now: int
     ) -> Committed:
-        held = self._held.setdefault(series, _Held(series, {}, [], [], {}, {}))
+        held = self._held.setdefault(series, _nothing(series))
         inserted, corrected, unchanged = 0, 0, 0
         changed: list[int] = []
-        for key, row in _rows(series, table, now):
+        for key, row in rows_of(series, table, now):
             old = held.rows.get(key)
             if old is not None and old.digest == row.digest:
                 unchanged += 1
                 continue
             if old is not None:
                 corrected += 1
-                held.corrections.append(_Correction(key, old, row))
+                held.corrections.append(Correction(key, old, row))
             else:
                 inserted += 1
             held.rows[key] = row
@@ -177,7 +136,7 @@ class MemoryStore:
                 max(held.rows)[0] if held.rows else None,
                 sum(len(row.payload) for row in held.rows.values()),
             )
-            for series, held in sorted(self._held.items(), key=lambda item: _order(item[0]))
+            for series, held in sorted(self._held.items(), key=lambda item: order(item[0]))
             if held.rows or held.ledger
         ]
 
@@ -197,7 +156,7 @@ class MemoryStore:
                 changes += 1
         for symbol, one in wanted.items():
             if symbol not in current or current[symbol].valid_to is not None:
-                self._listed.append(_Listed(one, now))
+                self._listed.append(Listed(one, now))
                 changes += symbol not in current
         return changes
 
@@ -248,7 +207,7 @@ class MemoryStore:
         """Return the latest verdict on each bar, by series and time."""
         rows = [
             _verdict_row(*held.reconciled[at])
-            for held in sorted(self._chosen(series), key=lambda held: _order(held.series))
+            for held in sorted(self._chosen(series), key=lambda held: order(held.series))
             for at in sorted(held.reconciled)
             if asked is None or asked.holds(at)
         ]
@@ -278,6 +237,52 @@ class MemoryStore:
             held.ledger = taken_back(held.ledger, asked, held.measure, self._tick())
         return asked
 
+    async def keeping(self) -> list[Series]:
+        """Return every series anything is kept of."""
+        return sorted(self._held, key=order)
+
+    async def seal(self, series: Series, asked: Range) -> Seal:
+        """Return in short what is held of a stretch."""
+        held = self._held.get(series)
+        return BLANK if held is None else transfer.seal(held, asked)
+
+    async def pack(self, series: Series, asked: Range, *, limit_rows: int = PARCEL_ROWS) -> Parcel:
+        """Return all that is held of a stretch; see `Transferable.pack`."""
+        return transfer.pack(self._held.get(series) or _nothing(series), asked, limit_rows)
+
+    async def unpack(self, parcel: Parcel, *, replace: bool = False) -> Unpacked:
+        """Enter a parcel; see `Transferable.unpack`."""
+        parcel = checked(parcel)
+        held = self._held.get(parcel.series) or _nothing(parcel.series)
+        done = transfer.unpack(held, parcel, replace=replace)
+        if not done.is_nothing:
+            self._held[parcel.series] = held
+        self._now_us = max(self._now_us, parcel.newest_us)
+        return done
+
+    async def restate(self, series: Series, asked: Range, ledger: Sequence[Coverage]) -> bool:
+        """Take over when the ledger was written; see `Transferable.restate`."""
+        held = self._held.get(series) or _nothing(series)
+        after = restated(held.ledger, series, asked, ledger, held.measure)
+        if after is not None:
+            held.ledger = after
+            self._now_us = max([self._now_us, *(entry.written_us for entry in ledger)])
+        return after is not None
+
+    async def pack_instruments(self, exchanges: Sequence[str] | None = None) -> list[Listing]:
+        """Return all versions of instruments."""
+        return [
+            transfer.listing_of(one)
+            for one in self._listed
+            if exchanges is None or one.instrument.exchange in exchanges
+        ]
+
+    async def unpack_instruments(self, listings: Sequence[Listing]) -> int:
+        """Enter versions of instruments; see `Transferable.unpack_instruments`."""
+        newest = [max(one.valid_from, one.valid_to or 0) for one in listings]
+        self._now_us = max([self._now_us, *newest])
+        return transfer.enter_listings(self._listed, listings)
+
     async def vacuum(self, *, older_than_s: float = 86_400.0) -> int:
         """Return 0: nothing here outlives its use."""
         del older_than_s
@@ -291,7 +296,7 @@ class MemoryStore:
         self._now_us = max(self._clock(), self._now_us + 1)
         return self._now_us
 
-    def _chosen(self, series: Series | None) -> Iterator[_Held]:
+    def _chosen(self, series: Series | None) -> Iterator[Held]:
         return (held for held in self._held.values() if series in (None, held.series))
 
 
@@ -300,15 +305,8 @@ def _arranged(series: Series, tables: Sequence[pa.Table]) -> pa.Table:
     return arrange(series.kind, table, np.zeros(table.num_rows, dtype=np.int64))[0]
 
 
-def _rows(series: Series, table: pa.Table, now: int) -> Iterator[tuple[Key, _Row]]:
-    second = KEYS[series.kind][1:]
-    tails: list[str | int | None] = (
-        table.column(second[0]).to_pylist() if second else [None] * table.num_rows
-    )
-    keys = zip(times(table).tolist(), tails, strict=True)
-    digests = (Digest(*both) for both in zip(*(h.tolist() for h in row_hashes(table)), strict=True))
-    for key, text, digest in zip(keys, payloads(series.kind, table), digests, strict=True):
-        yield key, _Row(text, digest, now)
+def _nothing(series: Series) -> Held:
+    return Held(series, {}, [], [], {}, {})
 
 
 def _names(series: Series) -> tuple[str, str, str, str | None]:
@@ -322,10 +320,6 @@ def _verdict_row(one: Reconciled, written: int) -> tuple[object, ...]:
         return (*named, None, None, None, one.source.value, written)
     sides = (json_of(one.built), json_of(one.venue))
     return (*named, ",".join(one.differs) or None, *sides, one.source.value, written)
-
-
-def _order(series: Series) -> tuple[str, str, str, str]:
-    return series.exchange, series.symbol, series.kind, series.interval or ""
 
 
 def _table(rows: Sequence[tuple[object, ...]], schema: pa.Schema) -> pa.Table:
