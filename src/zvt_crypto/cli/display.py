@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
@@ -12,7 +12,7 @@ from zvt_crypto.cli.console import err, out, print_json, print_rows
 from zvt_crypto.core.ledger import Coverage, Verdict
 from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.timestamp import format_us
-from zvt_crypto.services.loader import CryptoDataLoader, LoadReport, SeriesProgress
+from zvt_crypto.services.loader import LoadReport
 
 _REFRESH_S: Final = 0.2
 _BAR_CELLS: Final = 60
@@ -86,14 +86,52 @@ def print_report(report: LoadReport, sim: str | None = None) -> None:
         console.print("Some ranges are missing: `zvtc gaps` lists them, `zvtc repair` asks again.")
 
 
+class Tracked(Protocol):
+    """How far one series is."""
+
+    @property
+    def series(self) -> object:
+        """Return which."""
+        ...
+
+    @property
+    def fraction(self) -> float:
+        """Return the share that is done."""
+        ...
+
+    @property
+    def rows(self) -> int:
+        """Return the rows done by now."""
+        ...
+
+    @property
+    def state(self) -> str:
+        """Return what is being done."""
+        ...
+
+    @property
+    def started_s(self) -> float:
+        """Return when it began; 0 if it has not."""
+        ...
+
+
+class Watched(Protocol):
+    """Work on several series at once."""
+
+    @property
+    def progress(self) -> Sequence[Tracked]:
+        """Return how far each series is."""
+        ...
+
+
 class LoadDisplay:
     """A live bar per series with rows, rate and time left; silent off a terminal.
 
     A thread draws: the event loop has better things to do.
     """
 
-    def __init__(self, loader: CryptoDataLoader, *, quiet: bool, sim: str | None = None) -> None:
-        self._loader = loader
+    def __init__(self, work: Watched, *, quiet: bool, sim: str | None = None) -> None:
+        self._work = work
         self._console = err()
         self._on = not quiet and self._console.is_terminal
         self._sim = sim
@@ -135,13 +173,13 @@ class LoadDisplay:
 
     def _update(self, bars: Progress, tasks: dict[int, TaskID]) -> None:
         now = time.monotonic()
-        for one in list(self._loader.progress):
+        for one in list(self._work.progress):
             if id(one) not in tasks:
                 tasks[id(one)] = bars.add_task(str(one.series), total=1.0, note="")
             bars.update(tasks[id(one)], completed=one.fraction, note=_note(one, now))
 
 
-def _note(one: SeriesProgress, now: float) -> str:
+def _note(one: Tracked, now: float) -> str:
     elapsed = max(now - one.started_s, 1e-3) if one.started_s else 0.0
     rate = f"{one.rows / elapsed:,.0f} rows/s" if elapsed and one.rows else ""
     return f"{one.rows:>11,} rows  {rate:>16}  {one.state}"

@@ -43,6 +43,7 @@ COMMANDS: Final = {
     "bench": "bench",
     "sim": "sim",
     "replay": "replay",
+    "copy": "copy",
     "publish": "publish",
     "migrate": "migrate",
     "config": "config",

@@ -39,6 +39,20 @@ def run(
     Raises:
         KeyboardInterrupt: the user stopped it; what was committed is kept.
     """
+
+    async def within() -> T:
+        async with Platform(settings, create=create, check=check) as platform:
+            return await work(platform)
+
+    return run_alone(within)
+
+
+def run_alone(work: Callable[[], Awaitable[T]]) -> T:
+    """Do `work` in an event loop; Ctrl-C and SIGTERM end it in good order.
+
+    Raises:
+        KeyboardInterrupt: the user stopped it.
+    """
     choose_memory_pool()
     keep_large_blocks()
 
@@ -47,8 +61,7 @@ def run(
         loop = asyncio.get_running_loop()
         if task is not None:
             loop.add_signal_handler(signal.SIGTERM, task.cancel)
-        async with Platform(settings, create=create, check=check) as platform:
-            return await work(platform)
+        return await work()
 
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
