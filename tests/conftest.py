@@ -21,8 +21,7 @@ settings.load_profile("shared")
 _MATRIX = "test_faults.py"
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def _spread_faults(items: list[pytest.Item]) -> None:
     """Keep one exchange per fault in the default run, each in turn; `make campaign` runs all."""
     groups: dict[tuple[str, str], list[pytest.Function]] = {}
     for item in items:
@@ -34,6 +33,36 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for place, item in enumerate(group):
             if place != turn % len(group):
                 item.add_marker("campaign")
+
+
+_TIMESCALE = "ZVTC_TEST_TIMESCALE"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what needs TimescaleDB where no server with it is named; the summary says so."""
+    _spread_faults(items)
+    if os.environ.get(_TIMESCALE):
+        return
+    left = [item for item in items if _needs_timescale(item)]
+    if left:
+        items[:] = [item for item in items if not _needs_timescale(item)]
+        config.hook.pytest_deselected(items=left)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say in one line what was not run."""
+    if not os.environ.get(_TIMESCALE):
+        terminalreporter.write_line(
+            f"not run: tests that need TimescaleDB; set {_TIMESCALE}=postgresql://user@host/database"
+        )
+
+
+def _needs_timescale(item: pytest.Item) -> bool:
+    if not isinstance(item, pytest.Function):
+        return False
+    params = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    return "timescale" in params or "timescale_url" in item.fixturenames
 
 
 _SHARED = Path(

@@ -1,6 +1,5 @@
 """What a server can do: migrations, levels, packed chunks, coarser candles, retention."""
 
-import os
 from collections.abc import AsyncIterator, Callable
 
 import numpy as np
@@ -296,9 +295,3 @@ async def test_packed_chunks_are_written_to_like_any_other(
     assert (await store.read(SERIES, ALL)).equals(expected.combine_chunks())
     assert list((await store.verify()).faults) == []
     assert (await store.corrections(SERIES)).num_rows == 40_000
-
-
-def test_what_was_not_run_is_told() -> None:
-    """Stands for the tests above where there is no such server: one line says what to set."""
-    if not os.environ.get("ZVTC_TEST_TIMESCALE"):
-        pytest.skip("not run: all that needs TimescaleDB; set ZVTC_TEST_TIMESCALE=postgresql://...")
