@@ -4,6 +4,7 @@ import asyncio
 import os
 import tempfile
 from collections.abc import AsyncIterator, Sequence
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from zvt_crypto.ports.store import Batch, Finding
 from zvt_crypto.ports.transfer import Transferable
 from zvt_crypto.store.lake import LakeStore
 from zvt_crypto.store.memory import MemoryStore
+from zvt_crypto.store.timescale import TimescaleStore
 
 EXAMPLES = int(os.environ.get("ZVTC_TEST_EXAMPLES", "5"))
 M1 = 60_000_000
@@ -50,21 +52,44 @@ class Clock:
         return self.now_us
 
 
-async def opened(engine: str, folder: Path, clock: Clock) -> Any:
+async def opened(engine: str, folder: Path, clock: Clock, server: str = "") -> Any:
     if engine == "memory":
         return MemoryStore(clock)
+    if engine == "postgres":
+        # A schema a folder, as long as names may be.
+        mark = blake2b(str(folder).encode(), digest_size=8).hexdigest()
+        return await TimescaleStore.open(f"{server}?schema=move_{mark}", clock=clock)
     return await LakeStore.open(folder, clock=clock)
 
 
-PAIRS = ["memory>lake", "lake>memory", "lake>lake", "memory>memory"]
+PAIRS = [
+    "memory>lake",
+    "lake>memory",
+    "lake>lake",
+    "memory>memory",
+    "lake>postgres",
+    "postgres>lake",
+    "postgres>postgres",
+]
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest) -> str:
+    """Return the URL of a server, where any of the engines needs one."""
+    params = request.node.callspec.params
+    if any("postgres" in str(value) for value in params.values()):
+        return request.getfixturevalue("postgres").url()
+    return ""
 
 
 @pytest.fixture(params=PAIRS)
-async def pair(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[Any, Any]]:
+async def pair(
+    request: pytest.FixtureRequest, tmp_path: Path, server: str
+) -> AsyncIterator[tuple[Any, Any]]:
     first, second = request.param.split(">")
-    source = await opened(first, tmp_path / "source", Clock())
+    source = await opened(first, tmp_path / "source", Clock(), server)
     # A clock that is behind: what is copied is from its future.
-    target = await opened(second, tmp_path / "target", Clock(T0 - DAY))
+    target = await opened(second, tmp_path / "target", Clock(T0 - DAY), server)
     yield source, target
     await source.close()
     await target.close()
@@ -645,13 +670,13 @@ async def replay(store: Any, script: Sequence[tuple[Any, ...]], *, claims: bool 
 )
 @given(first=steps(), second=steps(), limit=st.integers(1, 30), seed=st.booleans())
 def test_whatever_happened_a_copy_is_the_same(
-    engines: str, first: Any, second: Any, limit: int, seed: bool
+    engines: str, server: str, *, first: Any, second: Any, limit: int, seed: bool
 ) -> None:
     async def check(folder: Path) -> None:
         here, there = engines.split(">")
-        source = await opened(here, folder / "source", Clock())
-        target = await opened(there, folder / "target", Clock())
-        back = await opened(here, folder / "back", Clock())
+        source = await opened(here, folder / "source", Clock(), server)
+        target = await opened(there, folder / "target", Clock(), server)
+        back = await opened(here, folder / "back", Clock(), server)
         try:
             await replay(source, first)
             if here == "lake" and seed:

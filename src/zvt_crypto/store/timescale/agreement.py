@@ -5,8 +5,9 @@ from typing import Final
 
 import msgspec
 
-from zvt_crypto.core.agreement import Line, bars, lines_of, overlay
+from zvt_crypto.core.agreement import Line, arriving, bars, lines_of, overlay, travelling
 from zvt_crypto.core.interval import Interval
+from zvt_crypto.core.parcel import Judged
 from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.reconcile import Reconciled
 from zvt_crypto.store.timescale.database import Connection
@@ -35,18 +36,7 @@ def put(
 ) -> None:
     """Write verdicts, each instead of what was said of its bar before; the last given wins."""
     for line in lines_of(reconciled, interval, now_us):
-        before, after = interval.shift(line.first, -1), interval.shift(line.last, 1)
-        near = [
-            one for one in _near(connection, series_id, line.first, after) if one.last >= before
-        ]
-        gone, come = overlay(near, line, interval)
-        if gone:
-            connection.execute(
-                "DELETE FROM agreement WHERE series_id = %s AND first_us = ANY(%s)",
-                (series_id, [one.first for one in gone]),
-            )
-        for one in come:
-            connection.execute(_PUT, (series_id, *msgspec.structs.astuple(one)))
+        _write(connection, series_id, interval, line)
 
 
 def rows(
@@ -56,6 +46,41 @@ def rows(
     if asked is None:
         asked = Range(-(1 << 62), 1 << 62)
     yield from bars(_near(connection, series_id, asked.start, asked.end - 1), interval, asked)
+
+
+def judged(
+    connection: Connection, series_id: int, interval: Interval, asked: Range
+) -> Iterator[Judged]:
+    """Yield the lines of bars that open in `asked`, cut to it, as they travel between stores."""
+    lines = _near(connection, series_id, asked.start, asked.end - 1)
+    yield from travelling(lines, interval, asked)
+
+
+def enter(
+    connection: Connection, series_id: int, interval: Interval, entered: Iterable[Judged]
+) -> int:
+    """Write verdicts of another store where none as late is there; return on how many bars."""
+    count = 0
+    for one in entered:
+        near = _near(connection, series_id, one.first_us, one.last_us)
+        for piece in arriving(one, near, interval):
+            _write(connection, series_id, interval, piece)
+            count += interval.count_opens(piece.first, piece.last + 1)
+    return count
+
+
+def _write(connection: Connection, series_id: int, interval: Interval, line: Line) -> None:
+    """Write a line over whatever is there, and join it with its neighbours."""
+    before, after = interval.shift(line.first, -1), interval.shift(line.last, 1)
+    found = _near(connection, series_id, line.first, after)
+    gone, come = overlay([one for one in found if one.last >= before], line, interval)
+    if gone:
+        connection.execute(
+            "DELETE FROM agreement WHERE series_id = %s AND first_us = ANY(%s)",
+            (series_id, [one.first for one in gone]),
+        )
+    for one in come:
+        connection.execute(_PUT, (series_id, *msgspec.structs.astuple(one)))
 
 
 def _near(connection: Connection, series_id: int, start: int, end: int) -> list[Line]:

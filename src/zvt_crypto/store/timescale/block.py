@@ -14,6 +14,7 @@ import numpy as np
 from zvt_crypto.core.digest import EMPTY_DIGEST, Digest
 from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.rowindex import RowIndex
+from zvt_crypto.core.schema import KNOWN
 from zvt_crypto.core.series import Series
 from zvt_crypto.store.intake.share import Share
 from zvt_crypto.store.timescale import rows
@@ -142,7 +143,7 @@ def recount(connection: Connection, series: Series, series_id: int, asked: Range
         (series_id, first, end),
     )
     held = rows.select(connection, TABLES[series.kind], series_id, Range(first, end))
-    index = RowIndex.of(held.drop_columns([rows.KNOWN.name]))
+    index = RowIndex.of(held.drop_columns([KNOWN.name]))
     add(connection, [(series_id, one) for one in cut(series, index)])
 
 
@@ -159,6 +160,11 @@ class Holding:
         self._ends = np.array([one.last_us for one in self._blocks], dtype=np.int64)
         self._sums = _sums(self._blocks)
         self._read: dict[int, RowIndex] = {}
+
+    @property
+    def edges(self) -> list[int]:
+        """Return the times of the first row of each block."""
+        return self._starts.tolist()
 
     def measure(self, start: int, end: int) -> tuple[int, Digest]:
         """Count and digest the rows in `[start, end)`."""
@@ -192,7 +198,7 @@ class Holding:
                 self._series_id,
                 Range(one.first_us, one.last_us + 1),
             )
-            self._read[number] = RowIndex.of(held.drop_columns([rows.KNOWN.name]))
+            self._read[number] = RowIndex.of(held.drop_columns([KNOWN.name]))
         return self._read[number]
 
 

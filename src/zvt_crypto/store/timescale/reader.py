@@ -125,21 +125,24 @@ class Reader:
 
     def quarantine(self, series: Series | None) -> pa.Table:
         """Return quarantined rows in the order they came."""
-        return self._listed(
+        found = self._listed(
             "SELECT s.exchange, s.symbol, s.kind, NULLIF(s.interval, ''), q.timestamp_us, "
             "q.reason, q.raw, q.written_us FROM quarantine q JOIN series s ON s.id = q.series_id",
             series,
-            QUARANTINE,
+            "q.written_us, q.id",
         )
+        readable = [(*row[:6], rows.text_of(row[6]), row[7]) for row in found]
+        return table_of(readable, QUARANTINE)
 
     def corrections(self, series: Series | None) -> pa.Table:
         """Return replaced rows in the order they were replaced."""
-        return self._listed(
+        found = self._listed(
             "SELECT s.exchange, s.symbol, s.kind, NULLIF(s.interval, ''), q.timestamp_us, q.key, "
             "q.old, q.new, q.corrected_us FROM corrections q JOIN series s ON s.id = q.series_id",
             series,
-            CORRECTIONS,
+            "q.corrected_us, q.id",
         )
+        return table_of(found, CORRECTIONS)
 
     def reconciliations(self, series: Series | None, asked: Range | None) -> pa.Table:
         """Return the latest verdict on each bar, by series and time."""
@@ -160,15 +163,13 @@ class Reader:
 
         return table_of(self._database.snapshot(load), RECONCILIATIONS)
 
-    def _listed(self, query: str, series: Series | None, schema: pa.Schema) -> pa.Table:
+    def _listed(self, query: str, series: Series | None, order: str) -> list[tuple[Any, ...]]:
         chosen: tuple[object, ...] = ()
         if series is not None:
             query += " WHERE s.id = %s"
             chosen = (self._numbers.of([series]).get(series, 0),)
-        query += " ORDER BY q.id"
-        return table_of(
-            self._database.snapshot(lambda c: c.execute(query.encode(), chosen).fetchall()), schema
-        )
+        query += f" ORDER BY {order}"
+        return self._database.snapshot(lambda c: c.execute(query.encode(), chosen).fetchall())
 
     def _latest(self, kind: Kind, members: dict[int, Series]) -> dict[Series, pa.Table]:
         table = TABLES[kind]

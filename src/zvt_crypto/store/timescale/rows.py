@@ -9,7 +9,7 @@ import pyarrow as pa
 from psycopg import sql
 
 from zvt_crypto.core.ranges import Range
-from zvt_crypto.core.schema import KNOWN, SCHEMAS, TIMESTAMP
+from zvt_crypto.core.schema import SCHEMAS, TIMESTAMP
 from zvt_crypto.store.timescale.database import Connection
 from zvt_crypto.store.timescale.encode import encode
 from zvt_crypto.store.timescale.tables import Table
@@ -111,6 +111,16 @@ def remove_range(connection: Connection, table: Table, series_id: int, asked: Ra
     connection.execute(query.encode())
 
 
+def bytes_of(text: str) -> bytes:
+    """Return text as kept in a column of bytes: hostile frames hold zeros and half characters."""
+    return text.encode("utf-8", "surrogatepass")
+
+
+def text_of(kept: bytes) -> str:
+    """Return the text of such bytes."""
+    return bytes(kept).decode("utf-8", "surrogatepass")
+
+
 def _array_type(field: pa.Field) -> str:
     return "text[]" if pa.types.is_string(field.type) else "bigint[]"
 
@@ -124,6 +134,3 @@ def _table(schema: pa.Schema, rows: Sequence[tuple[Any, ...]]) -> pa.Table:
         for field, column in zip(schema, columns, strict=True)
     ]
     return pa.table(arrays, schema=schema)
-
-
-__all__ = ["KNOWN", "copy_in", "moment", "moments", "names", "remove", "remove_range", "select"]

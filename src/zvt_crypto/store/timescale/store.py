@@ -16,6 +16,7 @@ from zvt_crypto.core.ledger import Coverage, taken_back
 from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.series import Kind, Series
 from zvt_crypto.ports.store import Batch, Committed, Fact, SeriesInfo, Verified
+from zvt_crypto.ports.transfer import PARCEL_ROWS, Listing, Parcel, Seal, Unpacked
 from zvt_crypto.store.timescale import block, coverage, level, rows, schema
 from zvt_crypto.store.timescale.block import Holding
 from zvt_crypto.store.timescale.database import Connection, Database
@@ -25,6 +26,7 @@ from zvt_crypto.store.timescale.place import Place, parse_place
 from zvt_crypto.store.timescale.reader import Reader
 from zvt_crypto.store.timescale.retain import retain
 from zvt_crypto.store.timescale.tables import TABLES
+from zvt_crypto.store.timescale.transfer import Mover
 from zvt_crypto.store.timescale.verify import verify
 from zvt_crypto.store.timescale.writer import Numbers, Writer
 
@@ -52,6 +54,7 @@ class TimescaleStore:
         self._reader = Reader(self._database, self._numbers)
         self._is_closed = False
         self._writer: Writer
+        self._mover: Mover
         self._partitions: Partitions
 
     @classmethod
@@ -90,7 +93,8 @@ class TimescaleStore:
             self._shut()
             raise
         self._partitions = Partitions(self._database, is_needed=layout == ("partition",))
-        self._writer = Writer(self._database, self._numbers, self._partitions, self._clock)
+        tools = (self._database, self._numbers, self._partitions, self._clock)
+        self._writer, self._mover = Writer(*tools), Mover(*tools)
 
     @property
     def url(self) -> str:
@@ -195,6 +199,34 @@ class TimescaleStore:
         """Return 0: the server itself removes what nobody can see any more."""
         del older_than_s
         return 0
+
+    async def keeping(self) -> list[Series]:
+        """Return every series anything is kept of, in order."""
+        return await self._run(self._mover.keeping)
+
+    async def seal(self, series: Series, asked: Range) -> Seal:
+        """Return in short what is held of a stretch."""
+        return await self._run(self._mover.seal, series, asked)
+
+    async def pack(self, series: Series, asked: Range, *, limit_rows: int = PARCEL_ROWS) -> Parcel:
+        """Return all that is held of a stretch; see `Transferable.pack`."""
+        return await self._run(self._mover.pack, series, asked, limit_rows=limit_rows)
+
+    async def unpack(self, parcel: Parcel, *, replace: bool = False) -> Unpacked:
+        """Enter a parcel in one transaction; see `Transferable.unpack`."""
+        return await self._run(self._mover.unpack, parcel, replace=replace)
+
+    async def restate(self, series: Series, asked: Range, ledger: Sequence[Coverage]) -> bool:
+        """Take over when the ledger of a stretch was written; see `Transferable.restate`."""
+        return await self._run(self._mover.restate, series, asked, ledger)
+
+    async def pack_instruments(self, exchanges: Sequence[str] | None = None) -> list[Listing]:
+        """Return all versions of the instruments of these exchanges, or of all."""
+        return await self._run(self._mover.listings, exchanges)
+
+    async def unpack_instruments(self, listings: Sequence[Listing]) -> int:
+        """Enter versions of instruments; return of how many instruments."""
+        return await self._run(self._mover.enter_listings, listings)
 
     async def close(self) -> None:
         """Finish what is under way and close all connections."""

@@ -15,6 +15,7 @@ from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.rowindex import RowIndex
 from zvt_crypto.core.schema import KNOWN
 from zvt_crypto.core.series import Kind, Series
+from zvt_crypto.ports.connector import Rejected
 from zvt_crypto.ports.store import Batch, Committed
 from zvt_crypto.store.intake.compare import Correction, compare
 from zvt_crypto.store.intake.growth import clusters, extend
@@ -56,7 +57,7 @@ SELECT * FROM unnest(%s::int[], %s::bigint[], %s::text[], %s::text[], %s::text[]
 """
 _REFUSE: Final = """
 INSERT INTO quarantine (series_id, timestamp_us, reason, raw, written_us, mark)
-SELECT * FROM unnest(%s::int[], %s::bigint[], %s::text[], %s::text[], %s::bigint[], %s::bytea[])
+SELECT * FROM unnest(%s::int[], %s::bigint[], %s::text[], %s::bytea[], %s::bigint[], %s::bytea[])
 ON CONFLICT (mark) DO NOTHING
 """
 
@@ -311,20 +312,17 @@ def _changed(work: Work) -> list[Range]:
 
 def _refuse(connection: Connection, works: Sequence[Work], now_us: int) -> None:
     lines = [
-        (work.series_id, one.timestamp_us, _storable(one.reason), _storable(one.raw), now_us, mark)
+        (work.series_id, one.timestamp_us, one.reason, rows.bytes_of(one.raw), now_us, mark)
         for work in works
         for batch in work.share.batches
         for one in batch.rejected
-        for mark in [_mark(work.series_id, one.timestamp_us, one.reason, one.raw)]
+        for mark in [mark_of(work.series_id, one)]
     ]
     if lines:
         connection.execute(_REFUSE, [list(column) for column in zip(*lines, strict=True)])
 
 
-def _storable(text: str) -> str:
-    # PostgreSQL has no text with a zero in it, or with half of a surrogate pair; hostile frames do.
-    return text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()
-
-
-def _mark(*fields: object) -> bytes:
+def mark_of(series_id: int, one: Rejected) -> bytes:
+    """Return what tells a refused row from all others: the same one is kept once."""
+    fields = (series_id, one.timestamp_us, one.reason, one.raw)
     return hashlib.blake2b(json.dumps(fields).encode(), digest_size=16).digest()

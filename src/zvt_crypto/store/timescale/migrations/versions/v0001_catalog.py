@@ -61,12 +61,13 @@ _UP: Final = (
         payload json NOT NULL,
         PRIMARY KEY (exchange, symbol, valid_from)
     )""",
+    # What was refused may be anything, also text that PostgreSQL does not take: kept as bytes.
     """CREATE TABLE quarantine (
         id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
         series_id integer NOT NULL REFERENCES series (id),
         timestamp_us bigint,
         reason text NOT NULL,
-        raw text NOT NULL,
+        raw bytea NOT NULL,
         written_us bigint NOT NULL,
         mark bytea NOT NULL UNIQUE
     )""",
