@@ -162,6 +162,12 @@ class LoadSettings(_Group):
         default="holes", description="What is asked twice before it is believed: holes, or all rows"
     )
     commit_rows: int = Field(default=500_000, ge=1, description="Rows gathered before one commit")
+    share: bool = Field(
+        default=True, description="Whether loaders that share a store share the work they are given"
+    )
+    lease_s: Seconds = Field(
+        default=30.0, description="A killed loader's work is taken over by another after this"
+    )
 
 
 def _words(value: object) -> object:
@@ -178,6 +184,13 @@ class StreamSettings(_Group):
     subscriptions: Words = Field(
         default=(),
         description="What `zvtc stream` and `record` stream: EXCHANGE:SYMBOL[:KIND[:INTERVAL]]",
+    )
+    share: Text | None = Field(
+        default=None,
+        description="Name of a group: streams with the same one and the same store share the work",
+    )
+    lease_s: Seconds = Field(
+        default=10.0, description="A killed stream's share is taken over by others after this"
     )
     commit_every_s: Seconds = Field(
         default=0.25, description="How often live rows are made durable"

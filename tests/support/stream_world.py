@@ -5,7 +5,7 @@ import asyncio
 import inspect
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -102,6 +102,16 @@ async def eventually(condition: Callable[[], object], within_s: float = 20.0) ->
     while not condition():
         assert time.monotonic() < end, f"not within {within_s} s: {inspect.getsource(condition)}"
         await asyncio.sleep(0.05)
+
+
+async def eventually_async(
+    condition: Callable[[], Awaitable[object]], within_s: float = 20.0
+) -> None:
+    """Wait until something that has to be asked holds; fail when it does not in time."""
+    end = time.monotonic() + within_s
+    while not await condition():
+        assert time.monotonic() < end, f"not within {within_s} s: {condition}"
+        await asyncio.sleep(0.1)
 
 
 async def until_whole(store: Store, wanted: Sequence[Series], within_s: float = 30.0) -> None:

@@ -230,7 +230,8 @@ class Door:
         since, until = bounds(start, end)
         if load:
             request = LoadRequest(exchange, symbol, kind, interval, since, until)
-            report = await self._platform.loader.load([request])
+            # Who reads waits for nobody: what a worker is at is then asked by both.
+            report = await self._platform.loader.load([request], share=False)
             if (error := report.series[0].error) is not None:
                 raise error
         name = await self.resolve(exchange, symbol)

@@ -1,7 +1,7 @@
 """A live run: the stream service with its journal, its metrics and its status file around it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +15,9 @@ from zvt_crypto.bootstrap.stream import stream_service
 from zvt_crypto.core.errors import BadSetting, FatalError
 from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.series import Series
+from zvt_crypto.net.keeper import LeaseKeeper, new_holder
 from zvt_crypto.ports.filler import Answered
+from zvt_crypto.ports.lease import Leases
 from zvt_crypto.ports.store import Batch, Committed
 from zvt_crypto.services.journal import JournalConfig, JournalWriter
 from zvt_crypto.services.stream import CryptoStreamService
@@ -23,6 +25,7 @@ from zvt_crypto.services.stream.connection import FrameTap
 from zvt_crypto.services.stream.meter import Meter
 from zvt_crypto.services.stream.metrics import MetricsServer
 from zvt_crypto.services.stream.report import describe
+from zvt_crypto.services.stream.sharing import Sharing
 from zvt_crypto.settings import Settings
 from zvt_crypto.store.memory.memory import MemoryStore
 
@@ -91,6 +94,7 @@ class Live:
         command: whose run it is: `stream`, `record`, `sync`.
         journal: folder for raw frames.
         is_stored: whether rows go to the platform's store; without, gaps are not repaired.
+        share: the group whose subscriptions this process streams its share of.
     """
 
     service: CryptoStreamService
@@ -103,11 +107,14 @@ class Live:
         *,
         journal: Path | None = None,
         is_stored: bool = True,
+        share: str | None = None,
     ) -> None:
         self.platform = platform
         self.command = command
         self.journal: JournalWriter | None = None
         self.metrics_url = ""
+        self.sharing: Sharing | None = None
+        self._group = share
         self._journal_folder = journal
         self._is_stored = is_stored
         self._stack = AsyncExitStack()
@@ -124,7 +131,12 @@ class Live:
                 filler=None if self._is_stored else NoFiller(),
             )
             self.meter = Meter(self.service)
+            # Leases go last: others take over once all that came is stored.
+            keeper = None if self._group is None else await self._keep(stack)
             await stack.enter_async_context(self.service)
+            if keeper is not None and self._group is not None:
+                self.sharing = Sharing(self.service, keeper, self._group)
+                await stack.enter_async_context(self.sharing)
             looking = asyncio.create_task(self.meter.run(), name="meter")
             stack.callback(looking.cancel)
             if settings.stream.metrics_port is not None:
@@ -147,6 +159,27 @@ class Live:
         trace: TracebackType | None,
     ) -> None:
         await self._stack.__aexit__(kind, error, trace)
+
+    async def set(self, wanted: Iterable[Series]) -> None:
+        """Stream exactly these series; where they are shared, this process's share of them.
+
+        Raises:
+            UsageError: an exchange, symbol or kind is wrong; nothing was changed.
+        """
+        if self.sharing is None:
+            await self.service.set(wanted)
+        else:
+            await self.sharing.set(wanted)
+
+    async def _keep(self, stack: AsyncExitStack) -> LeaseKeeper:
+        platform = self.platform
+        if not isinstance(platform.store, Leases):
+            raise BadSetting("stream.share", "settings", f"{platform.store.url} has no leases")
+        return await stack.enter_async_context(
+            LeaseKeeper(
+                platform.store, new_holder(), platform.settings.stream.lease_s, platform.clock
+            )
+        )
 
     async def _open_journal(self, stack: AsyncExitStack) -> JournalWriter | None:
         if self._journal_folder is None:
@@ -173,6 +206,7 @@ class Live:
             "store": self.platform.store.url if self._is_stored else None,
             "simulator": settings.sim,
             "metrics": self.metrics_url or None,
+            "share": None if self.sharing is None else self.sharing.describe(),
             "journal": None
             if journal is None
             else {

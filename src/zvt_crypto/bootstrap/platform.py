@@ -220,5 +220,7 @@ class Platform:
                 archive=load.archive,
                 confirm=load.confirm,
                 chunk_rows=load.commit_rows,
+                share=load.share,
+                lease_s=load.lease_s,
             ),
         )

@@ -115,11 +115,12 @@ class LiveStream:
             if self._live is not None or self._is_closed:
                 return
             series = [*self._series, *await resolve(self._platform, self._words)]
-            live = Live(self._platform, "python", journal=self._platform.settings.stream.journal)
+            mine = self._platform.settings.stream
+            live = Live(self._platform, "python", journal=mine.journal, share=mine.share)
             async with AsyncExitStack() as stack:
                 await stack.enter_async_context(live)
                 live.service.on(self._put)
-                await live.service.add(series)
+                await live.set(series)
                 stack.pop_all()  # `aclose` ends it
             self._live = live
 

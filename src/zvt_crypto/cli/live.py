@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -128,14 +128,20 @@ class Watcher:
     """Follows the setting `stream.subscriptions` in `zvtc.toml` while a stream runs.
 
     Args:
-        live: what is streamed.
+        live: what streams.
+        series: what is streamed now.
         file: the settings file.
         overrides: flags, which go on to win over it.
         usual: kinds of subscriptions that name none.
     """
 
     def __init__(
-        self, live: Live, file: Path, overrides: Mapping[str, object], usual: Sequence[Kind]
+        self,
+        live: Live,
+        series: Iterable[Series],
+        file: Path,
+        overrides: Mapping[str, object],
+        usual: Sequence[Kind],
     ) -> None:
         self._live = live
         self._file = file
@@ -143,6 +149,7 @@ class Watcher:
         self._usual = usual
         self._seen = _stamp(file)
         self._held = live.platform.settings.stream.subscriptions
+        self._series = set(series)
 
     async def run(self) -> None:
         """Look once a second, until cancelled."""
@@ -166,10 +173,10 @@ class Watcher:
         if words == self._held:
             return
         series = await resolve(self._live.platform, parse_words(words, self._usual))
-        before = self._live.service.subscriptions
-        await self._live.service.set(series)
+        await self._live.set(series)
         self._held = words
-        added, removed = len(set(series) - before), len(before - set(series))
+        added, removed = len(set(series) - self._series), len(self._series - set(series))
+        self._series = set(series)
         say(f"{self._file.name}: {len(series)} series now, {added} added, {removed} removed")
 
 
@@ -200,7 +207,11 @@ def from_settings(settings: Settings, usual: Sequence[Kind]) -> list[Subscriptio
 def greet(platform: Platform, series: Sequence[Series], live: Live) -> None:
     """Say what runs, for whom who looks at a terminal."""
     where = f" from the simulator at {platform.settings.sim}" if platform.settings.sim else ""
-    say(f"{live.command}: {len(series)} series{where}; Ctrl-C ends it, `zvtc top` watches it")
+    shared = "" if live.sharing is None else f", shared in group {live.sharing.group!r}"
+    say(
+        f"{live.command}: {len(series)} series{where}{shared}; "
+        "Ctrl-C ends it, `zvtc top` watches it"
+    )
     if live.metrics_url:
         say(f"metrics at {live.metrics_url}")
     if live.journal is not None:

@@ -100,7 +100,7 @@ def record(
                 await live.service.add(series)
                 greet(platform, series, live)
                 if file is not None:
-                    watcher = Watcher(live, file, overrides, USUAL)
+                    watcher = Watcher(live, series, file, overrides, USUAL)
                     live.service.spawn(watcher.run(), name="settings")
                 await stay(stop, seconds)
         is_whole = print_summary(live, time.monotonic() - began_s)

@@ -46,6 +46,15 @@ def stream(
         Path | None,
         typer.Option("--journal", help="Keep every raw frame in this folder too."),
     ] = None,
+    share: Annotated[
+        str | None,
+        typer.Option(
+            "--share",
+            metavar="GROUP",
+            help="Share the work with streams of the same group and store.",
+            show_default=False,
+        ),
+    ] = None,
     metrics_port: MetricsFlag = None,
     seconds: ForFlag = None,
     store: StoreFlag = None,
@@ -56,7 +65,8 @@ def stream(
     Without --kind trades and 1m candles are streamed. Control records (gap, gap_repaired,
     gap_unrecoverable, stale, disconnected, book_reset) stand between the data, in order. Ctrl-C or
     SIGTERM stores what came and ends with 0. Without words the setting stream.subscriptions holds,
-    and a change of it in zvtc.toml is followed while the stream runs.
+    and a change of it in zvtc.toml is followed while the stream runs. With --share several
+    processes divide the same list, and those that are left take over from one that dies.
 
     Examples:
       zvtc stream binance BTC-USDT ETH-USDT --kind trades --kind book
@@ -72,6 +82,7 @@ def stream(
         "store": store,
         "sim": sim,
         "stream.metrics_port": metrics_port,
+        "stream.share": share,
         "stream.journal": None if journal is None else str(journal),
     }
     settings = settings_from(**overrides)
@@ -85,16 +96,17 @@ def stream(
     async def work(platform: Platform) -> bool:
         series = await resolve(platform, wanted)
         began_s = time.monotonic()
-        live = Live(platform, "stream", journal=settings.stream.journal)
+        mine = settings.stream
+        live = Live(platform, "stream", journal=mine.journal, share=mine.share)
         with until_stopped() as stop:
             teller = Teller(as_json=json, is_quiet=quiet, ended=stop)
             warm_up()
             async with live:
                 live.service.on(teller)
-                await live.service.add(series)
+                await live.set(series)
                 greet(platform, series, live)
                 if file is not None:
-                    watcher = Watcher(live, file, overrides, DEFAULT_KINDS)
+                    watcher = Watcher(live, series, file, overrides, DEFAULT_KINDS)
                     live.service.spawn(watcher.run(), name="settings")
                 await stay(stop, seconds)
             await teller.close()

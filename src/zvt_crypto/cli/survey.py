@@ -25,9 +25,12 @@ from zvt_crypto.cli.top import headline, troubles
 from zvt_crypto.core.instrument import Instrument
 from zvt_crypto.core.record import ExchangeStatus
 from zvt_crypto.net.clock import SystemClock
+from zvt_crypto.net.keeper import told
+from zvt_crypto.ports.lease import Lease, Leases
 from zvt_crypto.ports.store import Described, Fact, SeriesInfo
 
 FAILED = 1
+_SHOWN = 4
 
 
 def status(
@@ -40,7 +43,7 @@ def status(
     sim: SimFlag = None,
     json: JsonFlag = False,
 ) -> None:
-    """Show what the store holds, what runs here, and whether the exchanges answer.
+    """Show what the store holds, who works on it, what runs here, and whether exchanges answer.
 
     Of an exchange it tells how far clocks differ, of a running stream how its series are. Ends
     with 1 if an exchange that was asked does not answer.
@@ -51,14 +54,15 @@ def status(
 
     async def work(
         platform: Platform,
-    ) -> tuple[str, list[Fact], list[SeriesInfo], list[ExchangeStatus]]:
+    ) -> tuple[str, list[Fact], list[SeriesInfo], list[Lease], list[ExchangeStatus]]:
         kept = platform.store
         held = await kept.series()
         facts = await kept.describe() if isinstance(kept, Described) else []
+        leases = await kept.held() if isinstance(kept, Leases) else []
         found = await asyncio.gather(*(platform.connectors[name].status() for name in names))
-        return kept.url, facts, held, list(found)
+        return kept.url, facts, held, leases, list(found)
 
-    url, facts, held, found = run(work, settings)
+    url, facts, held, leases, found = run(work, settings)
     running = read_all(settings.state_dir, SystemClock())
     if json:
         print_json(
@@ -80,6 +84,10 @@ def status(
                     }
                     for one in found
                 ],
+                "leases": [
+                    {"name": one.name, "holder": one.holder, "left_s": round(one.left_s, 1)}
+                    for one in leases
+                ],
                 "processes": running,
                 "simulator": settings.sim,
             }
@@ -91,6 +99,8 @@ def status(
         rows = [[info_fields(info)[c] for c in columns] for info in held]
         print_rows(f"store {url}: {len(held)} series", columns, rows)
         _show_facts(facts)
+        for line in holders(leases):
+            out().print(escape(line))
         for one in running:
             _show_process(one)
         for one in found:
@@ -116,6 +126,19 @@ def _show_process(one: dict[str, Any]) -> None:
     if verdicts:
         told = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())
         out().print(f"  {len(one['series'])} series: {told}; `zvtc top` shows each")
+
+
+def holders(leases: Sequence[Lease]) -> list[str]:
+    """Return who holds what, a line each: on which machine it runs, and the first of its leases."""
+    by_holder: dict[str, list[str]] = {}
+    for one in leases:
+        if "/member/" not in one.name:
+            by_holder.setdefault(one.holder, []).append(one.name)
+    lines: list[str] = []
+    for holder, names in by_holder.items():
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        lines.append(f"{told(holder)} works on {', '.join(names[:_SHOWN])}{more}")
+    return lines
 
 
 def instruments(

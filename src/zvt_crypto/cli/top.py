@@ -114,7 +114,17 @@ def headline(one: dict[str, Any]) -> str:
         f"{sink['pending_rows']:,} pending  gaps {totals['gaps_open']:,} open "
         f"{totals['gaps_repaired']:,} repaired {totals['gaps_unrecoverable']:,} unrecoverable  "
         f"{sum(c['is_open'] for c in one['connections'])}/{len(one['connections'])} connections, "
-        f"{totals['reconnects']:,} reconnects"
+        f"{totals['reconnects']:,} reconnects{_share(one)}"
+    )
+
+
+def _share(one: dict[str, Any]) -> str:
+    share = one.get("share")
+    if share is None:
+        return ""
+    return (
+        f"  {share['held']:,} of {share['units']:,} symbols, "
+        f"shared by {share['members']:,} in group {escape(share['group'])}"
     )
 
 
@@ -123,6 +133,9 @@ def troubles(one: dict[str, Any]) -> list[str]:
     found: list[str] = []
     if one["sink"]["failing"]:
         found.append(f"the store takes no rows: {one['sink']['failing']}")
+    share = one.get("share")
+    if share is not None and share["failing"]:
+        found.append(f"sharing stands still: {share['failing']}")
     journal = one.get("journal")
     if journal is not None and journal["trouble"]:
         found.append(f"the journal takes no frames: {journal['trouble']}")

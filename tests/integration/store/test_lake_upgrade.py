@@ -51,6 +51,7 @@ def narrowed(fixed: bytes) -> bytes:
 def take_back(folder: Path) -> None:
     """Make a store of today one of format 1, as the version before this column wrote it."""
     catalog = sqlite3.connect(folder / "catalog.sqlite", isolation_level=None)
+    catalog.execute("DROP TABLE lease")
     catalog.execute("DROP TABLE agreement")
     for table in ("hot", "arrival"):
         key = "id" if table == "arrival" else "series_id, first_us, known_us"
@@ -103,3 +104,23 @@ async def test_an_old_store_opens_and_everything_in_it_is_sound(old: Path) -> No
     reader = await LakeStore.open(old, read_only=True)
     assert (await reader.read(series(1), ALL)).num_rows == 5
     await reader.close()
+
+
+async def test_a_store_without_leases_gets_them(tmp_path: Path) -> None:
+    # given a store of format 2
+    folder = tmp_path / "lake"
+    store = await LakeStore.open(folder)
+    await store.commit([observed(0, T0, 10)])
+    await store.close()
+    catalog = sqlite3.connect(folder / "catalog.sqlite", isolation_level=None)
+    catalog.execute("DROP TABLE lease")
+    catalog.execute("PRAGMA user_version=2")
+    catalog.close()
+
+    # when it is opened, then leases work, and what was there is sound
+    store = await LakeStore.open(folder)
+    assert await store.acquire(["a"], "one", 60.0) == {"a"}
+    assert [one.name for one in await store.held()] == ["a"]
+    assert (await store.read(series(0), ALL)).equals(quotes(T0, 10))
+    assert (await store.verify()).faults == []
+    await store.close()

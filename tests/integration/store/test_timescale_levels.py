@@ -24,7 +24,7 @@ from zvt_crypto.store.timescale.schema import HEAD, migrate
 
 ALL = Range(0, 1 << 60)
 DAY = 1440 * M1
-REVISIONS = ("0001", "0002", "0003", HEAD)
+REVISIONS = ("0001", "0002", "0003", "0004", HEAD)
 
 Url = Callable[[], str]
 

@@ -77,6 +77,17 @@ def test_a_load_of_history_shows_how_far_it_is() -> None:
     assert "binance BTC-USDT trades  rest  50%  9" in text
 
 
+def test_a_share_is_told_and_trouble_with_it() -> None:
+    share = {"group": "all", "members": 3, "units": 8, "held": 2, "failing": ""}
+
+    text = shown(process(series("BTC-USDT"), share=share))
+    assert "2 of 8 symbols, shared by 3 in group all" in " ".join(text.split())
+    assert troubles(process(share=share)) == []
+    assert troubles(process(share={**share, "failing": "the store is busy"})) == [
+        "sharing stands still: the store is busy"
+    ]
+
+
 def test_troubles_are_told_line_by_line() -> None:
     one = process(
         sink={"failing": "no space left", "pending_rows": 9},

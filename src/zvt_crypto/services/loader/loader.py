@@ -23,14 +23,17 @@ from zvt_crypto.core.errors import (
 from zvt_crypto.core.instrument import Instrument, InstrumentTable
 from zvt_crypto.core.interval import US_PER_DAY, Interval
 from zvt_crypto.core.ledger import Source, Verdict, owed
-from zvt_crypto.core.ranges import Range, intersect, total
+from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.series import Kind, Series
+from zvt_crypto.net.keeper import LeaseKeeper, new_holder
 from zvt_crypto.ports.clock import Clock
-from zvt_crypto.ports.connector import ArchiveFile, Connector
+from zvt_crypto.ports.connector import Connector
 from zvt_crypto.ports.filler import Answered
+from zvt_crypto.ports.lease import Leases
 from zvt_crypto.ports.store import Batch, Finding, Store, Verified
 from zvt_crypto.services.loader.derive import derive
-from zvt_crypto.services.loader.plan import align, check_bounds, choose_archives, row_estimate
+from zvt_crypto.services.loader.forecast import forecast
+from zvt_crypto.services.loader.plan import align, check_bounds
 from zvt_crypto.services.loader.report import (
     LoaderConfig,
     LoadReport,
@@ -39,6 +42,7 @@ from zvt_crypto.services.loader.report import (
     SeriesProgress,
     SeriesReport,
 )
+from zvt_crypto.services.loader.sharing import HELD, Desk
 from zvt_crypto.services.loader.strategy import (
     CandleStrategy,
     FundingStrategy,
@@ -50,10 +54,6 @@ from zvt_crypto.services.loader.work import SeriesWork
 log = logging.getLogger(__name__)
 
 _IN_FLIGHT = 8
-# A plan asks for the sizes of about so many bulk files, and takes the rest to be like them.
-_SAMPLED_FILES = 5
-# What a plan takes a download to be worth; a file's own server is the limit, not ours.
-_BULK_BYTES_PER_S = 5_000_000
 # The earliest moment any of our exchanges has data for lies after this.
 _DAWN_US = 1_262_304_000_000_000  # 2010-01-01
 
@@ -69,13 +69,24 @@ class _Job:
     progress: SeriesProgress
     report: SeriesReport
     refetch: bool = False
+    desk: Desk | None = None
+    """Where units are taken, if the work is shared with other processes."""
+    busy: set[str] = field(default_factory=set[str])
+    """The units other workers are at."""
+    work: SeriesWork | None = None
+    finer: "_Job | None" = None
+    """The job of the series this one is aggregated from."""
 
 
 @dataclass(slots=True)
 class CryptoDataLoader:
     """Loads, plans and repairs history; the ledger in `store` decides what there is to do.
 
+    Loaders of several processes over one store share what they are all asked for, where the store
+    has leases: each takes units of it, and all end when none of it is owed any more.
+
     `progress` lists the series of the load under way; a display reads it at its own pace.
+    `holder` names this loader to the others.
     """
 
     store: Store
@@ -83,6 +94,7 @@ class CryptoDataLoader:
     clock: Clock
     config: LoaderConfig = field(default_factory=LoaderConfig)
     progress: list[SeriesProgress] = field(default_factory=list[SeriesProgress])
+    holder: str = field(default_factory=new_holder)
     _tables: dict[str, InstrumentTable] = field(default_factory=dict[str, InstrumentTable])
     _slots: dict[str, asyncio.Semaphore] = field(default_factory=dict[str, asyncio.Semaphore])
     _broken: dict[str, CryptoError] = field(default_factory=dict[str, CryptoError])
@@ -133,16 +145,20 @@ class CryptoDataLoader:
         *,
         source: Source = Source.REST,
         refetch: bool = False,
+        share: bool = True,
     ) -> LoadReport:
         """Load everything the ledger does not hold yet; stop a series at its first dead end.
 
         Args:
             requests: what to load; bounds and names are checked before anything is fetched.
             source: what the ledger names as the origin of rows fetched over REST.
-            refetch: ask again for what is held already, and correct what differs.
+            refetch: ask again for what is held already, and correct what differs; not shared.
+            share: leave to other workers what they are at, and wait for it, where the store has
+                leases. Without, nothing is waited for, and some is asked twice.
 
         Returns:
-            One report per request, in order; a series that stopped early carries its error.
+            One report per request, in order, on all of it, whoever loaded it; a series that stopped
+            early carries its error.
 
         Raises:
             UsageError: a request is wrong; nothing was done.
@@ -153,17 +169,17 @@ class CryptoDataLoader:
             job.refetch = refetch
         self._broken.clear()
         self.progress = [job.progress for job in jobs]
-        gate = asyncio.Semaphore(self.config.parallel_series)
         failures: list[CryptoError] = []
-
-        async def one(job: _Job) -> None:
-            async with gate:
-                if not failures:
-                    await self._run(job, source, failures)
-
-        async with asyncio.TaskGroup() as together:
-            for job in jobs:
-                together.create_task(one(job))
+        if share and self.config.share and not refetch and isinstance(self.store, Leases):
+            keeper = LeaseKeeper(self.store, self.holder, self.config.lease_s, self.clock)
+            async with keeper:
+                desk = Desk(keeper)
+                await desk.open()
+                for job in jobs:
+                    job.desk = desk
+                await self._run_all(jobs, source, failures)
+        else:
+            await self._run_all(jobs, source, failures)
         if failures:
             raise failures[0]
         totals = {info.series: info.rows for info in await self.store.series()}
@@ -260,7 +276,17 @@ class CryptoDataLoader:
 
     async def plan(self, requests: Sequence[LoadRequest]) -> list[SeriesPlan]:
         """Return what `load` would take, without fetching data."""
-        return [await self._plan_one(job) for job in await self._resolve(requests)]
+        return [
+            await forecast(
+                self.store,
+                self._strategy(job),
+                job.series,
+                job.asked,
+                now_us=job.now_us,
+                archive=self.config.archive,
+            )
+            for job in await self._resolve(requests)
+        ]
 
     async def repair(
         self, series: Sequence[Series] | None = None, *, verify: bool = True
@@ -373,16 +399,35 @@ class CryptoDataLoader:
                     connector.exchange, f"history of {kind}", "it exists as a live stream only"
                 )
 
+    async def _run_all(
+        self, jobs: Sequence[_Job], source: Source, failures: list[CryptoError]
+    ) -> None:
+        gate = asyncio.Semaphore(self.config.parallel_series)
+
+        async def one(job: _Job) -> None:
+            while True:
+                async with gate:
+                    if not failures:
+                        await self._run(job, source, failures)
+                if job.desk is None or not job.busy or failures:
+                    return
+                # Out of the gate: others are let through while this one waits.
+                await job.desk.until_free(job.busy)
+
+        async with asyncio.TaskGroup() as together:
+            for job in jobs:
+                together.create_task(one(job))
+
     async def _run(self, job: _Job, source: Source, failures: list[CryptoError]) -> None:
         exchange = job.instrument.exchange
-        began = self.clock.monotonic_s()
-        job.progress.started_s = began
+        job.progress.started_s = job.progress.started_s or self.clock.monotonic_s()
+        job.busy.clear()
         try:
             if exchange in self._broken:
                 raise self._broken[exchange]
             if not job.asked.is_empty:
                 await self._load_named(job, source)
-            job.progress.state = "done"
+            job.progress.state = HELD if job.busy else "done"
         except (StoreFull, StoreCorrupt) as e:
             failures.append(e)
         except CryptoError as e:
@@ -393,7 +438,7 @@ class CryptoDataLoader:
             level = logging.WARNING if isinstance(e, FatalError) else logging.INFO
             log.log(level, "series_stopped", extra={"series": str(job.series), "code": e.code})
         finally:
-            job.report.seconds = self.clock.monotonic_s() - began
+            job.report.seconds = self.clock.monotonic_s() - job.progress.started_s
 
     async def _load_named(self, job: _Job, source: Source) -> None:
         """Load a series; if the exchange has given it another name by now, under that one."""
@@ -408,6 +453,7 @@ class CryptoDataLoader:
             if renamed.native == job.instrument.native:
                 raise
             job.instrument = renamed
+            job.work = job.finer = None
             await self._load_series(job, source)
 
     async def _load_series(self, job: _Job, source: Source) -> None:
@@ -415,20 +461,17 @@ class CryptoDataLoader:
         interval = job.series.interval
         native = interval and connector.source_interval(job.instrument, interval)
         if interval is None or native is None or native is interval:
-            await self._work(job, source).run()
+            job.work = job.work or self._work(job, source)
+            job.busy |= await job.work.run()
             return
         todo = owed([job.asked], await self.store.coverage(job.series, job.asked))
         if not todo and not job.refetch:
             return
-        finer = _Job(
-            instrument=job.instrument,
-            series=Series(job.series.exchange, job.series.symbol, Kind.CANDLES, native),
-            asked=job.asked,
-            now_us=job.now_us,
-            progress=job.progress,
-            report=SeriesReport(job.series, job.asked),
-            refetch=job.refetch,
-        )
+        finer = job.finer = job.finer or self._finer(job, native)
+        finer.report = SeriesReport(job.series, job.asked)
+        finer.busy = job.busy
+        if finer.work is not None:
+            finer.work.report = finer.report
         try:
             await self._load_series(finer, source)
         finally:
@@ -436,9 +479,23 @@ class CryptoDataLoader:
             job.report.body_bytes += finer.report.body_bytes
             job.report.rows_rejected += finer.report.rows_rejected
             job.report.precision_loss += finer.report.precision_loss
-            done = await derive(self.store, job.series, native, job.asked, source)
-            job.report.rows_written += done.inserted + done.corrected
-            job.report.rows_corrected += done.corrected
+            if not job.busy:
+                done = await derive(self.store, job.series, native, job.asked, source)
+                job.report.rows_written += done.inserted + done.corrected
+                job.report.rows_corrected += done.corrected
+
+    @staticmethod
+    def _finer(job: _Job, native: Interval) -> _Job:
+        return _Job(
+            instrument=job.instrument,
+            series=Series(job.series.exchange, job.series.symbol, Kind.CANDLES, native),
+            asked=job.asked,
+            now_us=job.now_us,
+            progress=job.progress,
+            report=job.report,
+            refetch=job.refetch,
+            desk=job.desk,
+        )
 
     def _work(self, job: _Job, source: Source) -> SeriesWork:
         exchange = job.instrument.exchange
@@ -457,49 +514,5 @@ class CryptoDataLoader:
             report=job.report,
             now_us=job.now_us,
             refetch=job.refetch,
+            desk=job.desk,
         )
-
-    async def _plan_one(self, job: _Job) -> SeriesPlan:
-        connector = self.connector(job.instrument.exchange)
-        strategy = self._strategy(job)
-        todo = owed([job.asked], await self.store.coverage(job.series, job.asked))
-        files = []
-        if self.config.archive != "never":
-            for part in todo:
-                files += await connector.archives(
-                    job.instrument, job.series.kind, job.series.interval, part
-                )
-        chosen = choose_archives(
-            files,
-            todo,
-            lambda part: len(strategy.windows(part)),
-            reach=connector.reach(job.instrument, job.series.kind, job.now_us),
-            always=self.config.archive == "always" or job.series.kind is Kind.TRADES,
-        )
-        by_file = intersect([file.covers for file in chosen], todo)
-        rest = [w for part in todo for w in strategy.windows(part) if not _inside(w, by_file)]
-        cost = connector.cost(job.instrument, job.series.kind, job.series.interval, len(rest))
-        bulk = await _bytes_of(connector, chosen)
-        return SeriesPlan(
-            series=job.series,
-            asked=job.asked,
-            owed=todo,
-            archive_files=len(chosen),
-            requests=cost.requests + 2 * len(chosen),
-            weight=cost.weight,
-            seconds=cost.seconds + bulk / _BULK_BYTES_PER_S,
-            body_bytes=cost.body_bytes + bulk,
-            rows=row_estimate(todo, job.series.interval),
-        )
-
-
-async def _bytes_of(connector: Connector, files: Sequence[ArchiveFile]) -> int:
-    """Return about how many bytes files have, from the sizes of a few of them."""
-    few = files[:: max(1, len(files) // _SAMPLED_FILES)]
-    sizes = [await connector.archive_size(file) for file in few]
-    known = [size for size in sizes if size is not None]
-    return sum(known) * len(files) // len(known) if known else 0
-
-
-def _inside(window: Range, ranges: Sequence[Range]) -> bool:
-    return total(intersect([window], ranges)) == window.end - window.start

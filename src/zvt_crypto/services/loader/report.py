@@ -44,6 +44,10 @@ class LoaderConfig:
         archives_at_once: bulk files in flight for each series.
         confirm: what is asked twice: holes only, or every row. Twice the requests guard against
             an exchange that answers wrong values for a while.
+        share: whether units of the work are taken by lease, where the store has leases, so that
+            several processes share it.
+        lease_s: how long a unit is a worker's unless it is renewed, which happens three times as
+            often; so long a killed worker's units wait for another.
     """
 
     parallel_series: int = 8
@@ -53,6 +57,8 @@ class LoaderConfig:
     chunk_rows: int = 500_000
     archives_at_once: int = 2
     confirm: ConfirmPolicy = "holes"
+    share: bool = True
+    lease_s: float = 30.0
 
 
 @dataclass(slots=True)

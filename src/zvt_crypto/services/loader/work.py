@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -16,19 +16,21 @@ from zvt_crypto.core.errors import (
     ServerFault,
 )
 from zvt_crypto.core.interval import US_PER_DAY, US_PER_HOUR, US_PER_MINUTE, Interval
-from zvt_crypto.core.ledger import Source, Verdict, owed, unknown
-from zvt_crypto.core.ranges import Range, intersect, subtract, union
+from zvt_crypto.core.ledger import Coverage, Source, Verdict, owed, unknown
+from zvt_crypto.core.ranges import Range, intersect, subtract, total, union
 from zvt_crypto.core.schema import empty_table
 from zvt_crypto.core.series import Kind, Series
 from zvt_crypto.core.validation import Rejected
 from zvt_crypto.ports.connector import ArchiveFile, Connector, Fetched
 from zvt_crypto.ports.store import Batch, Finding, Store
+from zvt_crypto.services.loader.bounded import run_bounded
 from zvt_crypto.services.loader.commit import Committer
 from zvt_crypto.services.loader.findings import clipped, findings_of, joined, overlaid
 from zvt_crypto.services.loader.plan import choose_archives
 from zvt_crypto.services.loader.prove import Proven, prove
 from zvt_crypto.services.loader.report import LoaderConfig, SeriesProgress, SeriesReport
 from zvt_crypto.services.loader.seams import Seam, Seams
+from zvt_crypto.services.loader.sharing import Desk, LeaseLost, Unit, units_of
 from zvt_crypto.services.loader.strategy import Answer, Strategy, cut
 
 log = logging.getLogger(__name__)
@@ -42,13 +44,25 @@ _EDGE_US = (US_PER_MINUTE, US_PER_HOUR, US_PER_HOUR)
 _SETTLED = (Verdict.OBSERVED, Verdict.EMPTY)
 # Answers to one question before an exchange that changes its mind is given up.
 _MOST_ANSWERS = 6
+# Chunks of a series under way: while one is proven and committed, the next is being fetched.
+_CHUNKS_AT_ONCE = 2
+# And units: the first pages of the next are fetched while the last of one are proven.
+_UNITS_AT_ONCE = 2
+
+Check = Callable[[], None]
+"""Raises `LeaseLost` once what is worked on is another worker's."""
+
+
+def _alone() -> None:
+    pass
 
 
 @dataclass(slots=True)
 class SeriesWork:
     """Everything about loading one series over one range.
 
-    `slots` bounds the requests in flight for the exchange. Commits of one series are serial.
+    `slots` bounds the requests in flight for the exchange. Commits of one series are serial. With a
+    `desk` the work is shared with other processes, a unit at a time.
     """
 
     store: Store
@@ -62,6 +76,12 @@ class SeriesWork:
     report: SeriesReport
     now_us: int
     refetch: bool = False
+    desk: Desk | None = None
+    _is_begun: bool = False
+    _knows_start: bool = False
+    _starts: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _stopped: CryptoError | None = None
+    _tried: set[str] = field(default_factory=set[str])
     _seams: Seams = field(default_factory=Seams)
     _beside: list[pa.Table] = field(default_factory=list[pa.Table])
     _errors: list[CryptoError] = field(default_factory=list[CryptoError])
@@ -70,36 +90,95 @@ class SeriesWork:
     )
     _joins: asyncio.Lock = field(default_factory=asyncio.Lock)
     _committer: Committer = field(init=False)
+    _chunks_at_once: asyncio.Semaphore = field(init=False)
+    _files_at_once: asyncio.Semaphore = field(init=False)
 
     def __post_init__(self) -> None:
         self._committer = Committer(self.store)
+        self._chunks_at_once = asyncio.Semaphore(_CHUNKS_AT_ONCE)
+        self._files_at_once = asyncio.Semaphore(self.config.archives_at_once)
 
     @property
     def _connector(self) -> Connector:
         return self.strategy.connector
 
-    async def run(self) -> None:
-        """Settle what is owed; on an error what is left stays `missing` in the ledger."""
+    async def run(self) -> set[str]:
+        """Settle what is owed; on an error what is left stays `missing` in the ledger.
+
+        Returns:
+            The units that other workers are at: once one of them is free, run again. None are left
+            when all is settled, or was tried here.
+        """
         ledger = await self.store.coverage(self.series, self.asked)
         todo = [self.asked] if self.refetch else owed([self.asked], ledger)
-        self.progress.total_us = sum(r.end - r.start for r in todo)
+        if not self._is_begun:
+            self.progress.total_us = total(todo)
+            news = [Finding(r.start, r.end, Verdict.MISSING) for r in unknown(self.asked, ledger)]
+            if todo and news:
+                await self._commit(empty_table(self.series.kind), news, ())
+            self._is_begun = True
+        # What other workers settled is done too.
+        self.progress.done_us = self.progress.total_us - total(todo)
+        busy: set[str] = set()
+        if self.desk is None:
+            await self._settle_all(await self._before_listing(todo, ledger), _alone)
+        else:
+            jobs = (self._unit(self.desk, unit, busy) for unit in units_of(self.series, todo))
+            await run_bounded(jobs, _UNITS_AT_ONCE)
+        if not busy and (errors := [*self._errors, *(e for _, e in self._refused)]):
+            raise errors[0]
+        return busy
+
+    async def _unit(self, desk: Desk, unit: Unit, busy: set[str]) -> None:
+        """Load a unit if nobody else is at it; each once, what stays missing then is not asked."""
+        if unit.name in self._tried:
+            return
+        if not await desk.take(unit):
+            busy.add(unit.name)
+            return
+
+        def check() -> None:
+            desk.check(unit)
+            if self._stopped is not None:  # an exchange that does not answer is not insisted on
+                raise self._stopped
+
+        try:
+            await self._settle_all(await self._left_of(unit), check)
+            self._tried.add(unit.name)
+        except LeaseLost:
+            busy.add(unit.name)
+        except CryptoError as e:
+            self._stopped = self._stopped or e
+            raise
+        finally:
+            await desk.give(unit)
+
+    async def _left_of(self, unit: Unit) -> list[Range]:
+        """Return what is owed of a unit now that it is ours: another may have been at it before."""
+        async with self._starts:
+            ledger = await self.store.coverage(self.series, self.asked)
+            todo = owed(unit.parts, ledger)
+            if todo and not self._knows_start:
+                await self._before_listing(owed([self.asked], ledger), ledger)
+                self._knows_start = True
+                todo = owed(unit.parts, await self.store.coverage(self.series, self.asked))
+        return todo
+
+    async def _settle_all(self, todo: list[Range], check: Check) -> None:
+        """Take `todo` through all stages."""
         if not todo:
             return
-        news = [Finding(r.start, r.end, Verdict.MISSING) for r in unknown(self.asked, ledger)]
-        if news:
-            await self._commit(empty_table(self.series.kind), news, ())
-        todo = await self._before_listing(todo)
-        todo = await self._from_archives(todo)
+        todo = await self._from_archives(todo, check)
         todo = await self._out_of_reach(todo)
         await self._look_past_edges(todo)
-        await self._from_rest(todo)
-        if errors := [*self._errors, *(e for _, e in self._refused)]:
-            raise errors[0]
+        await self._from_rest(todo, check)
 
     # -- stages ---------------------------------------------------------------------------------
 
-    async def _before_listing(self, todo: list[Range]) -> list[Range]:
+    async def _before_listing(self, todo: list[Range], ledger: Sequence[Coverage]) -> list[Range]:
         """Settle the time before the first candle ever, without paging through it."""
+        if not todo or any(entry.rows and entry.start < todo[0].start for entry in ledger):
+            return todo
         interval = self.strategy.interval or Interval.D1
         head = todo[0]
         pages = self.strategy.windows(head) if self.series.kind is Kind.CANDLES else []
@@ -128,7 +207,7 @@ class SeriesWork:
             answers.append(first)
         return min(answers)
 
-    async def _from_archives(self, todo: list[Range]) -> list[Range]:
+    async def _from_archives(self, todo: list[Range], check: Check) -> list[Range]:
         """Load what bulk files answer for; return what is left."""
         if self.config.archive == "never" or not todo:
             return todo
@@ -153,16 +232,19 @@ class SeriesWork:
 
         async def one(file: ArchiveFile) -> None:
             parts = intersect([file.covers], todo)
-            if await self._archive(file, parts):
-                done.extend(parts)
+            async with self._files_at_once:
+                if await self._archive(file, parts, check):
+                    done.extend(parts)
 
         await run_bounded((one(file) for file in chosen), self.config.archives_at_once)
         return subtract(todo, done)
 
-    async def _archive(self, file: ArchiveFile, parts: Sequence[Range]) -> bool:
+    async def _archive(self, file: ArchiveFile, parts: Sequence[Range], check: Check) -> bool:
         """Load one bulk file; return False if REST has to answer instead."""
+        check()
         try:
             async for fetched in self._archive_parts(file):
+                check()
                 wanted = intersect([fetched.asked], parts)
                 for part in wanted:
                     answer = self.strategy.judge([_narrow(fetched, part)], part)
@@ -194,7 +276,10 @@ class SeriesWork:
         """
         reach = self._reach()
         gone = intersect(todo, [Range(0, reach)]) if reach > 0 else []
-        self._refused = [r for r in self._refused if intersect([r[0]], gone)]
+        # Others are of units that have not come this far, or of ones that have.
+        self._refused = [
+            r for r in self._refused if intersect([r[0]], gone) or not intersect([r[0]], todo)
+        ]
         for part in subtract(gone, [covers for covers, _ in self._refused]):
             due = self.now_us - _ARCHIVE_DUE_US
             files = await self._connector.archives(
@@ -205,7 +290,7 @@ class SeriesWork:
                 await self._settle(lost, Verdict.UNRECOVERABLE)
         return subtract(todo, gone)
 
-    async def _from_rest(self, todo: list[Range]) -> None:
+    async def _from_rest(self, todo: list[Range], check: Check) -> None:
         """Page through `todo`, a few chunks at a time."""
         self.progress.state = "rest"
         chunks = [
@@ -213,10 +298,13 @@ class SeriesWork:
             for part in todo
             for chunk in _chunks(self.strategy.windows(part), self.config.chunk_windows)
         ]
-        # Two at a time: while one is proven and committed, the next is being fetched.
-        await run_bounded((self._chunk(chunk) for chunk in chunks), 2)
+        await run_bounded((self._chunk(chunk, check) for chunk in chunks), _CHUNKS_AT_ONCE)
 
-    async def _chunk(self, windows: list[Range]) -> None:
+    async def _chunk(self, windows: list[Range], check: Check) -> None:
+        async with self._chunks_at_once:
+            await self._fetch_chunk(windows, check)
+
+    async def _fetch_chunk(self, windows: list[Range], check: Check) -> None:
         """Ask for consecutive windows, prove their holes, commit them as one.
 
         Busy trades fill memory long before the chunk is done: then what is there goes first.
@@ -229,10 +317,13 @@ class SeriesWork:
                 if errors:  # the exchange is not answering: do not queue up for another try
                     return
                 try:
+                    check()
                     answer = await self._ask(window)
                     result = await prove(self.strategy, window, answer)
                 except CryptoError as e:
                     errors.append(e)
+                    if not isinstance(e, LeaseLost):
+                        self._stopped = self._stopped or e
                     return
             self._count(result.requests, result.body_bytes)
             proven.append(result)
@@ -447,28 +538,3 @@ def _narrow(fetched: Fetched, part: Range) -> Fetched:
         ],
         requests=0,
     )
-
-
-async def run_bounded(jobs: Iterable[Coroutine[None, None, None]], limit: int) -> None:
-    """Run jobs in order, `limit` at a time; after the first error no further job starts.
-
-    Jobs under way are let end, so that what they fetched is kept; then the error is raised.
-    """
-    queue = iter(jobs)
-    errors: list[BaseException] = []
-
-    async def worker() -> None:
-        for job in queue:
-            if errors:
-                job.close()
-                continue
-            try:
-                await job
-            except CryptoError as e:
-                errors.append(e)
-
-    async with asyncio.TaskGroup() as workers:
-        for _ in range(limit):
-            workers.create_task(worker())
-    if errors:
-        raise errors[0]

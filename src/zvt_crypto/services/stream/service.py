@@ -236,6 +236,15 @@ class CryptoStreamService:
         await self.add(asked - now)
         await self.remove(now - asked)
 
+    async def check(self, wanted: Iterable[Series]) -> None:
+        """Refuse what `add` would refuse.
+
+        Raises:
+            UsageError: an exchange, symbol or kind is wrong.
+        """
+        for series in wanted:
+            await self._instrument(series)
+
     async def add(self, wanted: Iterable[Series]) -> None:
         """Stream these series too.
 
@@ -282,7 +291,8 @@ class CryptoStreamService:
     async def remove(self, unwanted: Iterable[Series]) -> None:
         """Stream these series no longer; what came of them is made durable first."""
         async with self._changing:
-            leaving = [feed for feed in self.feeds() if feed.series in set(unwanted)]
+            gone = set(unwanted)
+            leaving = [feed for feed in self.feeds() if feed.series in gone]
             if leaving:
                 await self.sink.commit()
             for feed in leaving:

@@ -21,7 +21,7 @@ from zvt_crypto.store.lake.arrival import ARRIVAL_TABLE
 from zvt_crypto.store.lake.chunk import widened
 from zvt_crypto.store.lake.hot import HOT_INDEX, HOT_TABLE
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 NAME: Final = "catalog.sqlite"
 
 # "ZVTC": tells our file from any other SQLite database.
@@ -35,6 +35,12 @@ _CHECKPOINT: Final = "PRAGMA wal_checkpoint(PASSIVE)"
 _READ_BUSY_MS: Final = 30_000
 _FIRST_WAIT_S: Final = 0.0005
 _LONGEST_WAIT_S: Final = 0.02
+
+_LEASE_TABLE: Final = """CREATE TABLE lease (
+    name TEXT PRIMARY KEY,
+    holder TEXT NOT NULL,
+    expires_us INTEGER NOT NULL,
+    note TEXT NOT NULL) WITHOUT ROWID"""
 
 _TABLES: Final = (
     """CREATE TABLE clock (one INTEGER PRIMARY KEY CHECK (one = 1), now_us INTEGER NOT NULL)""",
@@ -103,6 +109,7 @@ _TABLES: Final = (
     HOT_INDEX,
     ARRIVAL_TABLE,
     AGREEMENT_TABLE,
+    _LEASE_TABLE,
 )
 
 
@@ -162,6 +169,38 @@ class Catalog:
             StoreBusy: other writers held the catalog too long.
             StoreFull: no space; nothing was changed.
         """
+        with self._begun() as connection:
+            transaction = Transaction(connection, self._clock)
+            yield transaction
+            if transaction.is_idle:
+                return
+            self._crash_point("before_catalog_commit")
+            transaction.is_sealed = True
+            connection.execute("COMMIT")
+        self._crash_point("after_catalog_commit")
+
+    @contextlib.contextmanager
+    def lend(self) -> Generator[tuple[sqlite3.Connection, int]]:
+        """Give a connection and the time for a change of leases, which other processes see at once.
+
+        It is not waited for until it is on the disk: after a loss of power nobody holds a lease.
+
+        Raises:
+            StoreBusy: other writers held the catalog too long.
+        """
+        with self._begun(synchronous="NORMAL") as connection:
+            before = connection.total_changes
+            yield connection, self._clock()
+            if connection.total_changes > before:
+                connection.execute("COMMIT")
+
+    def now_us(self) -> int:
+        """Return the clock's time."""
+        return self._clock()
+
+    @contextlib.contextmanager
+    def _begun(self, *, synchronous: str = "FULL") -> Generator[sqlite3.Connection]:
+        """Give a connection on which nobody else writes; what is not committed is rolled back."""
         if self._read_only:
             raise BadStore(
                 f"the store at {self.path.parent} was opened for reading only",
@@ -173,23 +212,18 @@ class Catalog:
         try:
             with translated(self.path):
                 connection = self.connection()
-                self._begin(connection, began)
-                transaction = Transaction(connection, self._clock)
+                if synchronous != "FULL":
+                    connection.execute(f"PRAGMA synchronous={synchronous}")
                 try:
-                    yield transaction
-                    if transaction.is_idle:
-                        connection.execute("ROLLBACK")
-                        return
-                    self._crash_point("before_catalog_commit")
-                    transaction.is_sealed = True
-                    connection.execute("COMMIT")
-                except BaseException:
+                    self._begin(connection, began)
+                    yield connection
+                finally:
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")
-                    raise
+                    if synchronous != "FULL":
+                        connection.execute("PRAGMA synchronous=FULL")
         finally:
             self._turn.release()
-        self._crash_point("after_catalog_commit")
 
     def checkpoint(self) -> None:
         """Move what the log holds into the file, so that the log may start anew.
@@ -432,6 +466,9 @@ def _upgrade(connection: sqlite3.Connection) -> None:
         for kind in LATECOMERS:
             _widen(connection, kind)
         connection.execute("PRAGMA user_version=2")
+    if _identity(connection)[1] == 2:  # noqa: PLR2004 - the format without leases
+        connection.execute(_LEASE_TABLE)
+        connection.execute("PRAGMA user_version=3")
     connection.execute("COMMIT")
 
 

@@ -18,11 +18,13 @@ from zvt_crypto.core.ledger import Coverage
 from zvt_crypto.core.parcel import Listing, Parcel, Seal, Unpacked
 from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.series import Series
+from zvt_crypto.ports.lease import Lease
 from zvt_crypto.ports.store import Batch, Committed, Published, SeriesInfo, TableFormat, Verified
 from zvt_crypto.ports.transfer import PARCEL_ROWS
 from zvt_crypto.store.lake import catalog as catalogs
 from zvt_crypto.store.lake.catalog import Catalog, Transaction
 from zvt_crypto.store.lake.discard import discard
+from zvt_crypto.store.lake.lease import LeaseTable
 from zvt_crypto.store.lake.merge import Merger
 from zvt_crypto.store.lake.publish import publish
 from zvt_crypto.store.lake.reader import Reader
@@ -86,6 +88,7 @@ class LakeStore:
         self._writer = Writer(self._catalog, self._files, self._merger)
         self._reader = Reader(self._catalog, self._files)
         self._mover = Mover(self._catalog, self._files, self._merger)
+        self._leases = LeaseTable(self._catalog)
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="lake")
         # One thread: upkeep takes no more than a share of the machine, and never doubles up.
         self._upkeep = ThreadPoolExecutor(1, thread_name_prefix="lake-upkeep")
@@ -268,6 +271,24 @@ class LakeStore:
         """
         await self.compact()
         return await self._run(publish, self._catalog, self._storage, form, target)
+
+    async def acquire(
+        self, names: Sequence[str], holder: str, for_s: float, note: str = ""
+    ) -> set[str]:
+        """Take leases; see `Leases.acquire`."""
+        return await self._run(self._leases.acquire, names, holder, for_s, note)
+
+    async def renew(self, names: Sequence[str], holder: str, for_s: float) -> set[str]:
+        """Prolong leases; see `Leases.renew`."""
+        return await self._run(self._leases.renew, names, holder, for_s)
+
+    async def release(self, names: Sequence[str], holder: str) -> None:
+        """Give leases up; see `Leases.release`."""
+        await self._run(self._leases.release, names, holder)
+
+    async def held(self, prefix: str = "") -> list[Lease]:
+        """Return leases; see `Leases.held`."""
+        return await self._run(self._leases.held, prefix)
 
     async def close(self) -> None:
         """Finish what is under way and release files and locks."""

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 
@@ -15,6 +16,7 @@ from zvt_crypto.core.rows import arrange, conform, restored
 from zvt_crypto.core.schema import CORRECTIONS, QUARANTINE, RECONCILIATIONS
 from zvt_crypto.core.series import Series
 from zvt_crypto.core.unpacking import checked, restated
+from zvt_crypto.ports.lease import Lease
 from zvt_crypto.ports.store import Batch, Committed, Fault, SeriesInfo, Verified
 from zvt_crypto.ports.transfer import PARCEL_ROWS
 from zvt_crypto.store.memory import transfer
@@ -32,6 +34,7 @@ class MemoryStore:
         self._now_us = 0
         self._held: dict[Series, Held] = {}
         self._listed: list[Listed] = []
+        self._leases: dict[str, Lease] = {}
 
     @property
     def url(self) -> str:
@@ -288,8 +291,55 @@ class MemoryStore:
         del older_than_s
         return 0
 
+    async def acquire(
+        self, names: Sequence[str], holder: str, for_s: float, note: str = ""
+    ) -> set[str]:
+        """Take leases; see `Leases.acquire`."""
+        now = self._expire()
+        got = {
+            name
+            for name in names
+            if name not in self._leases or self._leases[name].holder == holder
+        }
+        for name in got:
+            self._leases[name] = Lease(name, holder, now + round(for_s * 1e6), for_s, note)
+        return got
+
+    async def renew(self, names: Sequence[str], holder: str, for_s: float) -> set[str]:
+        """Prolong leases; see `Leases.renew`."""
+        now = self._expire()
+        mine = self._mine(names, holder)
+        for name in mine:
+            self._leases[name] = msgspec.structs.replace(
+                self._leases[name], expires_us=now + round(for_s * 1e6)
+            )
+        return mine
+
+    async def release(self, names: Sequence[str], holder: str) -> None:
+        """Give leases up; see `Leases.release`."""
+        for name in self._mine(names, holder):
+            del self._leases[name]
+
+    async def held(self, prefix: str = "") -> list[Lease]:
+        """Return leases; see `Leases.held`."""
+        now = self._expire()
+        return [
+            msgspec.structs.replace(lease, left_s=(lease.expires_us - now) / 1e6)
+            for name, lease in sorted(self._leases.items())
+            if name.startswith(prefix)
+        ]
+
     async def close(self) -> None:
         """Do nothing."""
+
+    def _expire(self) -> int:
+        now = self._clock()
+        self._leases = {n: one for n, one in self._leases.items() if one.expires_us > now}
+        return now
+
+    def _mine(self, names: Sequence[str], holder: str) -> set[str]:
+        held = self._leases
+        return {name for name in names if name in held and held[name].holder == holder}
 
     def _tick(self) -> int:
         # Strictly later than every commit before, whatever the clock does.

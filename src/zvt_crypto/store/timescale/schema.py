@@ -19,7 +19,7 @@ from zvt_crypto.core.errors import BadStore
 from zvt_crypto.store.timescale.place import Place
 from zvt_crypto.store.timescale.trouble import translated
 
-HEAD: Final = "0004"
+HEAD: Final = "0005"
 """The revision this version of the package works with."""
 
 # Alembic keeps what it is doing in its modules: threads would get into each other's way.

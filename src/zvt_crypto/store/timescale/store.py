@@ -15,11 +15,13 @@ from zvt_crypto.core.instrument import Instrument
 from zvt_crypto.core.ledger import Coverage, taken_back
 from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.series import Kind, Series
+from zvt_crypto.ports.lease import Lease
 from zvt_crypto.ports.store import Batch, Committed, Fact, SeriesInfo, Verified
 from zvt_crypto.ports.transfer import PARCEL_ROWS, Listing, Parcel, Seal, Unpacked
 from zvt_crypto.store.timescale import block, coverage, level, rows, schema
 from zvt_crypto.store.timescale.block import Holding
 from zvt_crypto.store.timescale.database import Connection, Database
+from zvt_crypto.store.timescale.lease import LeaseTable
 from zvt_crypto.store.timescale.level import Level
 from zvt_crypto.store.timescale.partition import Partitions
 from zvt_crypto.store.timescale.place import Place, parse_place
@@ -52,6 +54,7 @@ class TimescaleStore:
         self._numbers = Numbers(self._database)
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="timescale")
         self._reader = Reader(self._database, self._numbers)
+        self._leases = LeaseTable(self._database)
         self._is_closed = False
         self._writer: Writer
         self._mover: Mover
@@ -199,6 +202,24 @@ class TimescaleStore:
         """Return 0: the server itself removes what nobody can see any more."""
         del older_than_s
         return 0
+
+    async def acquire(
+        self, names: Sequence[str], holder: str, for_s: float, note: str = ""
+    ) -> set[str]:
+        """Take the names that are free; see `Leases.acquire`."""
+        return await self._run(self._leases.acquire, names, holder, for_s, note)
+
+    async def renew(self, names: Sequence[str], holder: str, for_s: float) -> set[str]:
+        """Let names that are `holder`'s still hold on; see `Leases.renew`."""
+        return await self._run(self._leases.renew, names, holder, for_s)
+
+    async def release(self, names: Sequence[str], holder: str) -> None:
+        """Give names up; see `Leases.release`."""
+        await self._run(self._leases.release, names, holder)
+
+    async def held(self, prefix: str = "") -> list[Lease]:
+        """Return the leases that have not expired; see `Leases.held`."""
+        return await self._run(self._leases.held, prefix)
 
     async def keeping(self) -> list[Series]:
         """Return every series anything is kept of, in order."""
