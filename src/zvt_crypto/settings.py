@@ -144,6 +144,11 @@ class NetSettings(_Group):
     max_body_bytes: ByteSize = Field(
         default=ByteSize(64 * _MIB), gt=0, description="Largest reply taken, a number or `64MiB`"
     )
+    egress: Text = Field(
+        default="shared",
+        description="Name of the address requests leave from: machines of one name share rate "
+        "budgets in Redis",
+    )
     retry_for_s: float = Field(
         default=120.0, ge=0, allow_inf_nan=False, description="How long one request is tried again"
     )
@@ -224,11 +229,28 @@ class StreamSettings(_Group):
     )
 
 
+class CachingSettings(_Group):
+    """How latest values are kept."""
+
+    ttl_s: Seconds = Field(default=60.0, description="How long a live value is kept in the cache")
+    ring: int = Field(
+        default=500, ge=1, le=10_000, description="Closed candles of each series kept in the cache"
+    )
+    read_timeout_s: Seconds = Field(
+        default=0.1, description="Wait for a read of the cache; then the store is asked"
+    )
+    write_timeout_s: Seconds = Field(default=0.25, description="Wait for a write to the cache")
+
+
 class Settings(_Group):
     """All values the platform takes from outside."""
 
     store: Text = Field(default="./data", description="Where data is kept: a folder, or memory://")
-    cache: Text = Field(default="memory://", description="Where latest values are kept")
+    cache: Text = Field(
+        default="memory://",
+        description="Where latest values are kept: memory://, redis://, redis+sentinel:// or "
+        "redis+cluster://",
+    )
     sim: HttpUrl | None = Field(
         default=None, description="Base URL of a simulator; every exchange is then spoken to there"
     )
@@ -237,6 +259,7 @@ class Settings(_Group):
         default=Path(".zvtc"), description="Folder of rate budgets shared between processes"
     )
     net: NetSettings = NetSettings()
+    caching: CachingSettings = CachingSettings()
     load: LoadSettings = LoadSettings()
     stream: StreamSettings = StreamSettings()
     exchanges: Exchanges = Exchanges()

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Coroutine, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, overload
 
 import pyarrow as pa
 
@@ -14,7 +14,13 @@ from zvt_crypto.bootstrap.result import Result
 from zvt_crypto.bootstrap.streaming import LiveStream, PlainStream, Wanted
 from zvt_crypto.core.candle import aggregate
 from zvt_crypto.core.column import times_of
-from zvt_crypto.core.errors import BadRange, CryptoError, UnknownInterval, UnknownSymbol
+from zvt_crypto.core.errors import (
+    BadRange,
+    CryptoError,
+    UnknownInterval,
+    UnknownSymbol,
+    UsageError,
+)
 from zvt_crypto.core.instrument import Instrument, InstrumentTable
 from zvt_crypto.core.interval import Interval
 from zvt_crypto.core.ledger import SETTLED, Coverage, Verdict
@@ -22,6 +28,7 @@ from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.series import Kind, Series
 from zvt_crypto.core.timestamp import Moment, to_us
 from zvt_crypto.ports.store import SeriesInfo, Verified
+from zvt_crypto.services.latest import Latest
 from zvt_crypto.services.loader import LoadReport, LoadRequest, SeriesPlan
 from zvt_crypto.settings import load_settings
 
@@ -190,9 +197,40 @@ class Door:
         """Return the ledger of a series."""
         return await self._platform.store.coverage(series, asked)
 
-    async def latest(self, series: Sequence[Series]) -> list[pa.Table]:
-        """Return the newest row of each series, in the order they are named; see `Store.latest`."""
-        return await self._platform.store.latest(series)
+    @overload
+    async def latest(self, series: Sequence[Series]) -> list[pa.Table]: ...
+
+    @overload
+    async def latest(
+        self, series: str, symbol: str, *, kind: str = "trades", interval: str | None = None
+    ) -> Latest: ...
+
+    async def latest(
+        self,
+        series: str | Sequence[Series],
+        symbol: str | None = None,
+        *,
+        kind: str = "trades",
+        interval: str | None = None,
+    ) -> list[pa.Table] | Latest:
+        """Return the newest record of one series, or the newest stored row of each of many.
+
+        `latest("binance", "BTC-USDT", kind="quotes")` is a `Latest`: the record as a stream gives
+        it, from the cache where that knows it, else from the store. `kind="book"` is the top of the
+        book. A sequence of series is answered by the store, one table each; see `Store.latest`.
+
+        Raises:
+            UsageError: there is no such exchange, symbol, kind or interval.
+        """
+        if not isinstance(series, str):
+            return await self._platform.store.latest(series)
+        if not symbol:
+            raise UsageError("a symbol is missing", remedy='Write: latest("binance", "BTC-USDT")')
+        name = await self.resolve(series, symbol)
+        what = _kind(kind)
+        width = parse_interval(interval or "1m") if what is Kind.CANDLES else None
+        (found,) = await self._platform.latest.latest([Series(series.lower(), name, what, width)])
+        return found
 
     async def verify(self) -> Verified:
         """Recompute rows and digests and compare them with the ledger."""
@@ -438,9 +476,26 @@ class Crypto:
         """Return the ledger of a series."""
         return self._run(self._inner.coverage(series, asked))
 
-    def latest(self, series: Sequence[Series]) -> list[pa.Table]:
-        """Return the newest row of each series; see `Door.latest`."""
-        return self._run(self._inner.latest(series))
+    @overload
+    def latest(self, series: Sequence[Series]) -> list[pa.Table]: ...
+
+    @overload
+    def latest(
+        self, series: str, symbol: str, *, kind: str = "trades", interval: str | None = None
+    ) -> Latest: ...
+
+    def latest(
+        self,
+        series: str | Sequence[Series],
+        symbol: str | None = None,
+        *,
+        kind: str = "trades",
+        interval: str | None = None,
+    ) -> list[pa.Table] | Latest:
+        """Return the newest record of one series, or rows of many; see `Door.latest`."""
+        if not isinstance(series, str):
+            return self._run(self._inner.latest(series))
+        return self._run(self._inner.latest(series, symbol or "", kind=kind, interval=interval))
 
     def verify(self) -> Verified:
         """Recompute rows and digests and compare them with the ledger."""
@@ -488,6 +543,13 @@ def requests(
     what = Kind(kind)
     width = parse_interval(interval or "1m") if what is Kind.CANDLES else None
     return [LoadRequest(exchange, name, what, width, since, until) for name in names]
+
+
+def _kind(text: str) -> Kind:
+    try:
+        return Kind(text)
+    except ValueError:
+        raise UsageError(f"unknown kind {text!r}", remedy=f"Known: {' '.join(Kind)}") from None
 
 
 def parse_interval(text: str) -> Interval:

@@ -20,6 +20,8 @@ from zvt_crypto.ports.filler import Answered
 from zvt_crypto.ports.lease import Leases
 from zvt_crypto.ports.store import Batch, Committed
 from zvt_crypto.services.journal import JournalConfig, JournalWriter
+from zvt_crypto.services.latest import CachePublisher
+from zvt_crypto.services.latest.metrics import CacheCollector
 from zvt_crypto.services.stream import CryptoStreamService
 from zvt_crypto.services.stream.connection import FrameTap
 from zvt_crypto.services.stream.meter import Meter
@@ -112,6 +114,7 @@ class Live:
         self.platform = platform
         self.command = command
         self.journal: JournalWriter | None = None
+        self.publisher: CachePublisher | None = None
         self.metrics_url = ""
         self.sharing: Sharing | None = None
         self._group = share
@@ -131,6 +134,7 @@ class Live:
                 filler=None if self._is_stored else NoFiller(),
             )
             self.meter = Meter(self.service)
+            collectors = await self._publish(stack)
             # Leases go last: others take over once all that came is stored.
             keeper = None if self._group is None else await self._keep(stack)
             await stack.enter_async_context(self.service)
@@ -142,7 +146,10 @@ class Live:
             if settings.stream.metrics_port is not None:
                 server = await stack.enter_async_context(
                     MetricsServer(
-                        self.meter, settings.stream.metrics_host, settings.stream.metrics_port
+                        self.meter,
+                        settings.stream.metrics_host,
+                        settings.stream.metrics_port,
+                        more=collectors,
                     )
                 )
                 self.metrics_url = server.url
@@ -180,6 +187,16 @@ class Live:
                 platform.store, new_holder(), platform.settings.stream.lease_s, platform.clock
             )
         )
+
+    async def _publish(self, stack: AsyncExitStack) -> list[CacheCollector]:
+        """Lead what comes to the cache, if it is one that others read or that this door reads."""
+        cache = self.platform.cache
+        if not self._is_stored or not (cache.is_shared or self.command == "python"):
+            return []
+        publisher = CachePublisher(cache, books=self.service.book)
+        self.publisher = await stack.enter_async_context(publisher)
+        self.service.on(publisher.take, policy="inline")
+        return [CacheCollector(cache, publisher, self.platform.latest)]
 
     async def _open_journal(self, stack: AsyncExitStack) -> JournalWriter | None:
         if self._journal_folder is None:

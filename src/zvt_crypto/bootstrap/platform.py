@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
+from zvt_crypto.bootstrap.caching import cells_of, open_cache
 from zvt_crypto.bootstrap.engine import is_new, open_store
 from zvt_crypto.connectors.base import BaseCryptoConnector, Tools
 from zvt_crypto.connectors.registry import CONNECTORS, build
@@ -16,12 +17,15 @@ from zvt_crypto.core.errors import BadSetting
 from zvt_crypto.core.instrument import Instrument
 from zvt_crypto.net.clock import ServerClock, SystemClock
 from zvt_crypto.net.governor import Governor
+from zvt_crypto.net.governor_shared import PairedGovernor, SharedClock, SharedState
 from zvt_crypto.net.governor_state import FileState
 from zvt_crypto.net.http import HttpClient, HttpConfig
 from zvt_crypto.net.quota import Quota
 from zvt_crypto.net.retry import RetryPolicy
+from zvt_crypto.ports.cache import Cache, SharedCells
 from zvt_crypto.ports.clock import Clock
 from zvt_crypto.ports.store import Store
+from zvt_crypto.services.latest import LatestValues
 from zvt_crypto.services.loader import CryptoDataLoader, LoaderConfig, LoadRequest
 from zvt_crypto.settings import ExchangeSettings, Settings
 from zvt_crypto.store.memory.memory import MemoryStore
@@ -32,11 +36,17 @@ _LEAST_PATIENCE_S = 5.0
 
 
 class Connectors(Mapping[str, BaseCryptoConnector]):
-    """Connectors by exchange, each made when it is first asked for."""
+    """Connectors by exchange, each made when it is first asked for.
 
-    def __init__(self, settings: Settings, clock: Clock, scratch: Path) -> None:
+    With `cells` rate budgets are shared between machines too.
+    """
+
+    def __init__(
+        self, settings: Settings, clock: Clock, scratch: Path, cells: SharedCells | None = None
+    ) -> None:
         self._settings = settings
         self._clock = clock
+        self._cells = cells
         self._scratch = scratch
         self._made: dict[str, BaseCryptoConnector] = {}
         self._clients: dict[str, HttpClient] = {}
@@ -105,16 +115,44 @@ class Connectors(Mapping[str, BaseCryptoConnector]):
             key = "-".join((spec.name, role, (where.netloc + where.path).replace("/", "_")))
             state = FileState(folder / f"{key.replace(':', '_')}.budget")
             self._states.append(state)
-            made[role] = Governor(
+            made[role] = self._governor(
+                key, [_quota(fact, mine) for fact in spec.quotas.get(role, ())], state,
+                mine.budget, server_clock,
+            )  # fmt: skip
+        return made
+
+    def _governor(
+        self,
+        key: str,
+        quotas: Sequence[Quota],
+        state: FileState,
+        share: float,
+        server_clock: ServerClock,
+    ) -> Governor:
+        patience_s = max(self._settings.net.retry_for_s, _LEAST_PATIENCE_S)
+        if self._cells is None:
+            return Governor(
                 key,
-                [_quota(fact, mine) for fact in spec.quotas.get(role, ())],
+                quotas,
                 state,
-                share=mine.budget,
+                share,
                 clock=self._clock,
                 server_clock=server_clock,
-                patience_s=max(self._settings.net.retry_for_s, _LEAST_PATIENCE_S),
+                patience_s=patience_s,
             )
-        return made
+        shared = SharedState(
+            self._cells, f"{self._settings.net.egress}:{key}", SharedClock(self._clock)
+        )
+        return PairedGovernor(
+            key,
+            quotas,
+            state,
+            share,
+            shared=shared,
+            clock=self._clock,
+            server_clock=server_clock,
+            patience_s=patience_s,
+        )
 
 
 def _quota(fact: QuotaFact, mine: ExchangeSettings) -> Quota:
@@ -172,6 +210,8 @@ class Platform:
         self.store: Store
         self.connectors: Connectors
         self.loader: CryptoDataLoader
+        self.cache: Cache
+        self.latest: LatestValues
         self._create = create
         self._check = check
         self._stack = AsyncExitStack()
@@ -181,7 +221,11 @@ class Platform:
             scratch = await asyncio.to_thread(
                 stack.enter_context, tempfile.TemporaryDirectory(prefix="zvtc-")
             )
-            self.connectors = Connectors(self.settings, self.clock, Path(scratch))
+            self.cache = open_cache(self.settings, self.clock)
+            stack.push_async_callback(self.cache.close)
+            self.connectors = Connectors(
+                self.settings, self.clock, Path(scratch), cells_of(self.cache)
+            )
             stack.push_async_callback(self.connectors.close)
             listed = await self._checked()
             self.store = await open_store(
@@ -191,6 +235,8 @@ class Platform:
             for exchange, instruments in listed.items():
                 await self.store.write_instruments(exchange, instruments)
             self.loader = self._loader_over(self.store)
+            self.latest = LatestValues(self.cache, self.store, self.clock)
+            stack.push_async_callback(self.latest.close)
             self._stack = stack.pop_all()
         return self
 

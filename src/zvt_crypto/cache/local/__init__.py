@@ -1,0 +1,1 @@
+"""The cache of one process: the reference, small enough to be obviously right."""
