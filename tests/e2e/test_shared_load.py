@@ -15,6 +15,7 @@ import pytest
 from cli_process import Ended, finish, start
 from judge import check_honest, check_settled
 from sim_process import Sim, simulator
+from store_place import VARIABLE, store_at
 
 from zvt_crypto.bootstrap.platform import Platform
 from zvt_crypto.core.interval import Interval
@@ -59,7 +60,8 @@ def load(sim: Sim, tmp_path: Path) -> Iterator[Load]:
     def begin(*more: str, since: str = SINCE) -> "subprocess.Popen[str]":
         one = start(
             "load", "binance", "BTC-USDT", "-i", "1m", "--since", since, "--until", UNTIL,
-            "--archive", "never", "--sim", sim.url, "--store", "store", "--json", *more,
+            "--archive", "never", "--sim", sim.url, "--store", store_at(tmp_path / "store"),
+            "--json", *more,
             cwd=tmp_path, env=ENV,
         )  # fmt: skip
         running.append(one)
@@ -73,7 +75,11 @@ def load(sim: Sim, tmp_path: Path) -> Iterator[Load]:
 
 
 def opened(folder: Path, sim: Sim) -> Platform:
-    given = {"store": str(folder / "store"), "sim": sim.url, "state_dir": str(folder / ".state")}
+    given = {
+        "store": store_at(folder / "store"),
+        "sim": sim.url,
+        "state_dir": str(folder / ".state"),
+    }
     return Platform(load_settings(given, cwd=folder, environ={}).settings)
 
 
@@ -102,7 +108,7 @@ def until_holding(folder: Path, sim: Sim, process: "subprocess.Popen[str]") -> N
     """Wait until a process is at some unit, and something is stored."""
     end = time.monotonic() + 30
     while True:
-        if (folder / "store" / "catalog.sqlite").exists():
+        if os.environ.get(VARIABLE) or (folder / "store" / "catalog.sqlite").exists():
             held = asyncio.run(holders(folder, sim))
             if process.pid in held.values() and asyncio.run(stored(folder, sim)):
                 return

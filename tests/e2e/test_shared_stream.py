@@ -17,6 +17,7 @@ from typing import Any, Final
 import pytest
 from cli_process import finish, start, zvtc
 from sim_process import Sim, simulator
+from store_place import store_at
 from stream_world import SYMBOL, check_stored, eventually_async, until_whole
 
 from zvt_crypto.bootstrap.platform import Platform
@@ -60,7 +61,8 @@ class Group:
         words = [f"{one.exchange}:{one.symbol}:trades" for one in SERIES]
         process = start(
             "stream", *words, "--share", "all", "--quiet", "--sim", self.sim.url,
-            "--store", "store", cwd=self.folder, env={"ZVTC_STREAM__LEASE_S": str(LEASE_S)},
+            "--store", store_at(self.folder / "store"),
+            cwd=self.folder, env={"ZVTC_STREAM__LEASE_S": str(LEASE_S)},
         )  # fmt: skip
         self.running.append(process)
         return process
@@ -127,7 +129,11 @@ def ended_at_last(group: Group) -> Generator[None]:
 
 @asynccontextmanager
 async def grouped(folder: Path, sim: Sim) -> AsyncGenerator[Group]:
-    given = {"store": str(folder / "store"), "sim": sim.url, "state_dir": str(folder / ".test")}
+    given = {
+        "store": store_at(folder / "store"),
+        "sim": sim.url,
+        "state_dir": str(folder / ".test"),
+    }
     chosen = load_settings(given, cwd=folder, environ={}).settings
     async with Platform(chosen, create=True) as platform:
         group = Group(folder, sim, platform.store)
@@ -137,14 +143,23 @@ async def grouped(folder: Path, sim: Sim) -> AsyncGenerator[Group]:
 
 def check_told(group: Group) -> None:
     """Check that `zvtc status` says who has what."""
-    told = zvtc("status", "--offline", "--store", "store", "--json", cwd=group.folder).json
+    told = zvtc(
+        "status",
+        "--offline",
+        "--store",
+        store_at(group.folder / "store"),
+        "--json",
+        cwd=group.folder,
+    ).json
     holders = {one["holder"] for one in told["leases"] if "/unit/" in one["name"]}
     assert {int(one.split(":")[1]) for one in holders} == {one.pid for one in group.running}
     shares = {one["pid"]: one["share"] for one in told["processes"]}
     assert set(shares) == {one.pid for one in group.running}
     assert all(one["members"] == len(shares) for one in shares.values())
     assert sum(one["held"] for one in shares.values()) == UNITS
-    lines = zvtc("status", "--offline", "--store", "store", cwd=group.folder).out
+    lines = zvtc(
+        "status", "--offline", "--store", store_at(group.folder / "store"), cwd=group.folder
+    ).out
     text = " ".join(lines.split())
     for one in group.running:
         assert f"pid {one.pid} on " in text

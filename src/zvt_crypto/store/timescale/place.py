@@ -22,14 +22,12 @@ class Place(msgspec.Struct, frozen=True):
         conninfo: for libpq; may hold a password, so it is never shown.
         shown: the URL without secrets.
         schema: where our tables are.
-        segments: where old rows are moved to as files, None if they stay in tables.
         timescaledb: whether to use the extension where the server has it.
     """
 
     conninfo: str
     shown: str
     schema: str = _SCHEMA
-    segments: str | None = None
     timescaledb: bool = True
 
     def __repr__(self) -> str:
@@ -39,11 +37,11 @@ class Place(msgspec.Struct, frozen=True):
 def parse_place(url: str) -> Place:
     """Return the place a URL names: `postgresql://user:password@host:5432/database?schema=zvtc`.
 
-    Beside libpq's own parameters (`sslmode` and the like) it may say `schema`, `segments` and
+    Beside libpq's own parameters (`sslmode` and the like) it may say `schema` and
     `timescaledb=off`.
 
     Raises:
-        BadStore: the URL is none of these.
+        BadStore: the URL is none of these, or asks for segments, which are not built yet.
     """
     try:
         parts = urlsplit(url)
@@ -61,6 +59,11 @@ def parse_place(url: str) -> Place:
             ours[name] = value
         else:
             libpq.append((name, value))
+    if "segments" in ours:
+        raise BadStore(
+            "a store in PostgreSQL keeps its history in tables: segments= is not built yet",
+            remedy="Leave segments= out, or keep a store in a folder, its segments in a bucket",
+        )
     schema = ours.get("schema", _SCHEMA)
     if not _NAME.fullmatch(schema):
         raise BadStore(
@@ -79,19 +82,11 @@ def parse_place(url: str) -> Place:
         where += f":{port}"
     user = f"{quote(parts.username)}@" if parts.username else ""
     kept = [(name, value) for name, value in libpq if "password" not in name]
-    kept += [(name, _without_secrets(value)) for name, value in ours.items()]
+    kept += list(ours.items())
     shown = urlunsplit(("postgresql", user + where, parts.path, urlencode(kept, safe=":/"), ""))
     return Place(
         conninfo=urlunsplit(("postgresql", parts.netloc, parts.path, urlencode(libpq), "")),
         shown=shown,
         schema=schema,
-        segments=ours.get("segments"),
         timescaledb=_FLAGS[flag],
     )
-
-
-def _without_secrets(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.password is None:
-        return value
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
