@@ -179,6 +179,24 @@ async def test_old_rows_go_with_what_is_said_of_them(new_url: Url, kind: Kind) -
     await store.close()
 
 
+async def test_a_writer_learns_that_another_process_let_rows_go(new_url: Url) -> None:
+    # given two processes that know the partitions of a series
+    url = new_url()
+    writer, other = await TimescaleStore.open(url), await TimescaleStore.open(url)
+    await writer.commit([observed(90 * 1440)])
+
+    # when one lets old rows go, and the other brings some again
+    await other.retain(Kind.CANDLES, T0 + 80 * DAY)
+    (done,) = await writer.commit([observed(100)])
+
+    # then they are there
+    assert done.inserted == 100
+    assert (await other.read(SERIES, Range(T0, T0 + DAY))).num_rows == 100
+    assert list((await other.verify()).faults) == []
+    await writer.close()
+    await other.close()
+
+
 def rows_of(kind: Kind, count: int, step: int) -> pa.Table:
     at = pa.array(T0 + np.arange(count) * step, pa.int64()).cast(TIMESTAMP)
     if kind is Kind.CANDLES:

@@ -8,8 +8,10 @@ from typing import Final
 
 import msgspec
 import numpy as np
+import psycopg
 import pyarrow as pa
 
+from zvt_crypto.core.errors import StoreCorrupt
 from zvt_crypto.core.ledger import Coverage
 from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.rowindex import RowIndex
@@ -125,10 +127,17 @@ class Writer:
         if not shares:
             return done
         numbers = self._numbers.of([share.series for share in shares], enter=True)
-        self._partitions.ensure(
-            (TABLES[share.series.kind], share.hull) for share in shares if share.rows
-        )
-        works = self._database.transact(lambda c: self._apply(c, shares, numbers))
+        needed = [(TABLES[share.series.kind], share.hull) for share in shares if share.rows]
+        self._partitions.ensure(needed)
+        try:
+            works = self._database.transact(lambda c: self._apply(c, shares, numbers))
+        except StoreCorrupt as e:
+            if not isinstance(e.__cause__, psycopg.errors.CheckViolation):
+                raise
+            # Another process has let old rows go, and their partition, which we believed in.
+            self._partitions.forget()
+            self._partitions.ensure(needed)
+            works = self._database.transact(lambda c: self._apply(c, shares, numbers))
         for work in works:
             done[work.share.at] = Committed(work.inserted, work.corrected, work.unchanged)
         return done
