@@ -46,6 +46,7 @@ COMMANDS: Final = {
     "copy": "copy",
     "publish": "publish",
     "migrate": "migrate",
+    "retain": "retain",
     "config": "config",
 }
 

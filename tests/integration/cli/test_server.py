@@ -1,0 +1,68 @@
+"""The commands over a server store: what they show and refuse, and that no secret is seen."""
+
+import json
+import time
+from collections.abc import Callable
+
+import pytest
+from cli_inside import Run
+from postgres_server import PASSWORD
+
+DAY_S = 86_400
+
+
+@pytest.fixture
+def url(postgres_url: Callable[[], str]) -> str:
+    return postgres_url()
+
+
+def test_status_tells_what_the_server_is_and_never_the_password(url: str, zvtc: Run) -> None:
+    # given a store that was just made
+    made = zvtc("migrate", "--store", url, "--json")
+    assert made.code == 0, made.err
+    assert json.loads(made.out)["before"] is None
+
+    # when it is asked for in words and as JSON, from the flag and from the environment
+    words = zvtc("status", "--offline", "--store", url)
+    told = zvtc("status", "--offline", "--json", ZVTC_STORE=url)
+    shown = zvtc("config", "show", ZVTC_STORE=url)
+
+    # then level and remedy are there, and the password nowhere
+    facts = {one["name"]: one for one in json.loads(told.out)["store"]["facts"]}
+    assert facts["level"]["value"] == "plain PostgreSQL"
+    assert "TimescaleDB" in facts["missing"]["remedy"]
+    assert "plain PostgreSQL" in words.out
+    for ended in (made, words, told, shown):
+        assert ended.code == 0
+        assert PASSWORD not in ended.out + ended.err
+
+
+def test_what_is_wrong_is_one_line_with_exit_code_2(url: str, zvtc: Run) -> None:
+    wrong = url.replace(PASSWORD, "wrong-horse")
+    for words in (
+        ("status", "--offline", "--store", wrong),
+        ("migrate", "--store", wrong),
+        ("load", "binance", "BTC-USDT", "--since", "2024-01-01", "--store", wrong),
+        ("migrate", "--store", "./folder"),
+        ("migrate", "--store", url, "--to", "0001"),
+        ("migrate", "--store", url, "--to", "yesterday"),
+        ("retain", "trades", "--older-than", "90d", "--store", url),
+        ("retain", "trades", "--older-than", "soon", "--yes", "--store", url),
+        ("retain", "trades", "--older-than", "2999-01-01", "--yes", "--store", url),
+        ("retain", "prayers", "--older-than", "1d", "--yes", "--store", url),
+        ("retain", "trades", "--older-than", "90d", "--yes", "--store", "./folder"),
+    ):
+        ended = zvtc(*words)
+        assert ended.code == 2, (words, ended.out, ended.err)
+        assert ended.out == ""
+        assert ended.err.startswith("error: "), ended.err
+        assert ended.err.count("\n") == 1, ended.err
+        assert "horse" not in ended.err
+
+
+def test_old_rows_are_let_go_when_one_says_so(url: str, zvtc: Run) -> None:
+    zvtc("migrate", "--store", url)
+    ended = zvtc("retain", "trades", "--older-than", "90d", "--yes", "--store", url, "--json")
+    assert ended.code == 0, ended.err
+    kept_from = json.loads(ended.out)["kept_from"] / 1e6
+    assert abs(kept_from - (time.time() - 90 * DAY_S)) < 600
