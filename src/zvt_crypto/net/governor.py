@@ -125,6 +125,7 @@ class Governor:
         self._all_names = frozenset(self._meters)
         self._limits: dict[str, float] = {}
         self._line: dict[_Waiter, None] = {}
+        self._joined = 0
         self._blocked: frozenset[str] = frozenset()
         self._pump: asyncio.Task[None] | None = None
         self._reports: deque[_Report] = deque(maxlen=64)
@@ -222,6 +223,7 @@ class Governor:
     async def _wait(self, waiter: _Waiter, cost: Mapping[str, float], *, stir: bool) -> None:
         started_s = self._clock.monotonic_s()
         self._line[waiter] = None
+        self._joined += 1
         if stir or self._pump is None:
             self._stir()
         try:
@@ -249,13 +251,15 @@ class Governor:
         """Let waiters go as the quotas allow; runs only while there are some."""
         try:
             while self._line:
+                joined = self._joined
                 served, rest = await self._update(self._judge_line)
                 self._blocked = rest.refused
                 for waiter, verdict in served:
                     self._line.pop(waiter, None)
                     if not waiter.turn.done():
                         waiter.turn.set_result(verdict)
-                if self._line:
+                # One who joined while a state of many machines answered was not judged yet.
+                if self._line and self._joined == joined:
                     await self._clock.sleep(max(rest.wait_us / US_PER_S, _MIN_WAIT_S))
         except Exception as e:  # noqa: BLE001 - nobody awaits this task: those who wait get it
             for waiter in self._line:

@@ -467,6 +467,39 @@ def test_a_state_that_fails_fails_those_who_wait(sim: Any):
     sim.run(main())
 
 
+class _Far(MemoryState):
+    """Cells on a server: the answer comes a while after the change was made."""
+
+    asked = 0
+
+    async def update(self, change: Callable[[Any, bool], Any]) -> Any:
+        self.asked += 1
+        result = await super().update(change)
+        await asyncio.sleep(0.05)
+        return result
+
+
+def test_who_joins_while_a_far_state_answers_is_not_forgotten(sim: Any):
+    state = _Far()
+    governor = governor_of(sim, Quota("ip", 1, 1.0, "rolling"), state=state, share=1.0)
+
+    async def three() -> None:
+        # given one that left, and one that waits for its turn
+        await governor.acquire({"ip": 1})
+        second = asyncio.create_task(governor.acquire({"ip": 1}))
+        # The first, the second in vain, the line in vain, the line again.
+        while state.asked < 4:  # noqa: ASYNC110 - sees the moment of the answer
+            await asyncio.sleep(0.01)
+        assert not second.done()
+
+        # when another joins while the answer that lets the second go is on its way
+        await asyncio.wait_for(asyncio.gather(second, governor.acquire({"ip": 1})), 60)
+
+    # then it leaves, too
+    sim.run(three())
+    assert governor.acquired == 3
+
+
 async def test_memory_state_keeps_its_cells():
     state = MemoryState()
 
