@@ -72,6 +72,7 @@ def test_three_loaders_on_one_series_lose_nothing_and_store_nothing_twice(
     assert totals == {"candles": 3 * 1_440, "trades": 3 * 2_800}
 
 
+@pytest.mark.campaign
 def test_loaders_of_different_series_share_a_store(sim: Sim, tmp_path: Path) -> None:
     # when processes load different series of different exchanges at once
     symbols = {"binance": "ETH-USDT", "bybit": "BTC-USDT", "okx": "BTC-USDT", "coinbase": "BTC-USD"}
