@@ -116,7 +116,7 @@ def add(connection: Connection, blocks: Iterable[tuple[int, Block]]) -> None:
         for key, b in blocks
     ]
     if lines:
-        connection.execute(_ADD, [list(column) for column in zip(*lines, strict=True)])
+        connection.execute(_ADD, [rows.array(column) for column in zip(*lines, strict=True)])
 
 
 def load(connection: Connection, series: Series, series_id: int, asked: Range) -> list[Block]:

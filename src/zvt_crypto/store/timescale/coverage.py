@@ -9,6 +9,7 @@ from zvt_crypto.core.ranges import Range, union
 from zvt_crypto.core.series import Series
 from zvt_crypto.store.timescale.block import Holding
 from zvt_crypto.store.timescale.database import Connection
+from zvt_crypto.store.timescale.rows import array
 
 _FIELDS: Final = "start_us, end_us, verdict, source, rows, digest, written_us"
 # The entry before the range may touch it, or reach into it.
@@ -47,7 +48,7 @@ def load(connection: Connection, series_id: int, asked: Range | None = None) -> 
 
 def tails(connection: Connection, ids: Sequence[int]) -> dict[int, Coverage]:
     """Return the last entry of each series that has one."""
-    return {row[0]: _entry(row[1:]) for row in connection.execute(_TAILS, (list(ids),))}
+    return {row[0]: _entry(row[1:]) for row in connection.execute(_TAILS, (array(ids),))}
 
 
 def put(connection: Connection, entries: Iterable[tuple[int, Coverage]]) -> None:
@@ -66,7 +67,7 @@ def put(connection: Connection, entries: Iterable[tuple[int, Coverage]]) -> None
         for series_id, entry in entries
     ]
     if lines:
-        connection.execute(_PUT, [list(column) for column in zip(*lines, strict=True)])
+        connection.execute(_PUT, [array(column) for column in zip(*lines, strict=True)])
 
 
 def update(

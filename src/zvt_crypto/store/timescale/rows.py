@@ -1,6 +1,6 @@
 """Rows in and out of tables, inside a transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -19,6 +19,15 @@ _FIRST_US: Final = -210_866_803_200_000_000
 _LAST_US: Final = 9_000_000_000_000_000
 # Bytes handed to the server at once.
 _PORTION: Final = 1 << 20
+
+
+def array(values: Iterable[object]) -> str:
+    """Return whole numbers, or words of ours, as PostgreSQL writes an array; None is NULL.
+
+    Several times faster than the driver, which asks each value what it is; a live commit has
+    thousands. Not for texts from outside: nothing is quoted.
+    """
+    return "{" + ",".join(["NULL" if one is None else str(one) for one in values]) + "}"
 
 
 def moment(us: int) -> str:

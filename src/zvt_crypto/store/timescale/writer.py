@@ -40,7 +40,8 @@ JOIN series s USING (exchange, symbol, kind, interval)
 """
 # In one order, so that two writers of the same series wait for each other and never in a circle.
 _LOCK: Final = """
-SELECT id, known_us, last_us FROM series WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
+SELECT id, known_us, last_us FROM series WHERE id = ANY(%s::int[]) ORDER BY id
+FOR NO KEY UPDATE
 """
 _COUNT: Final = """
 UPDATE series s SET
@@ -176,7 +177,7 @@ def lock(connection: Connection, works: Sequence[Work], clock_us: int) -> int:
     It is later than every commit to any of them before, whatever the clock says.
     """
     ids = [work.series_id for work in works]
-    found = {row[0]: row[1:] for row in connection.execute(_LOCK, (ids,))}
+    found = {row[0]: row[1:] for row in connection.execute(_LOCK, (rows.array(ids),))}
     # Asked after the locks are held: what a writer before us has left is seen.
     tails = coverage.tails(connection, ids)
     known_us = 0
@@ -272,7 +273,7 @@ def _count(connection: Connection, works: Sequence[Work], now_us: int) -> None:
         )
         for work in works
     ]
-    connection.execute(_COUNT, [list(column) for column in zip(*lines, strict=True)])
+    connection.execute(_COUNT, [rows.array(column) for column in zip(*lines, strict=True)])
 
 
 def _correct(connection: Connection, works: Sequence[Work], now_us: int) -> None:
