@@ -32,7 +32,7 @@ from zvt_crypto.store.lake import LakeStore
 from zvt_crypto.store.memory import MemoryStore
 from zvt_crypto.store.timescale import TimescaleStore
 
-EXAMPLES = int(os.environ.get("ZVTC_TEST_EXAMPLES", "5"))
+EXAMPLES = int(os.environ.get("ZVTC_TEST_EXAMPLES", "3"))
 M1 = 60_000_000
 DAY = 86_400_000_000
 T0 = 1_704_067_200_000_000  # 2024-01-01

@@ -60,6 +60,7 @@ def test_drawn_frames_go_through_every_stage_and_into_a_lake(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_peers_take_the_same_recorded_frames(tmp_path: Path, shared_data: Path) -> None:
     # when the bench runs on a recording, with its peers
     result = run_bench(
@@ -91,6 +92,7 @@ def test_books_are_kept_on_every_recording(tmp_path: Path, shared_data: Path) ->
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_latency_is_measured_beside_a_control(tmp_path: Path) -> None:
     # when it runs for a moment
     result = run_bench(tmp_path, "latency", "--quick", "--repeats", "1")
