@@ -8,7 +8,7 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Iterator
-from queue import Empty, LifoQueue
+from queue import Empty, Full, LifoQueue
 from typing import Any, Final, TypeAlias, TypeVar
 
 import adbc_driver_manager
@@ -173,7 +173,7 @@ class Database:
             raise
         try:
             self._arrow.put_nowait(connection)
-        except BaseException:  # noqa: BLE001 - full: one too many is simply closed
+        except Full:  # one too many is simply closed
             _close(connection)
         return table
 
