@@ -18,7 +18,7 @@ from zvt_crypto.core.rows import arrange, conform, match, payloads, restored, ti
 from zvt_crypto.core.schema import KNOWN, SCHEMAS, TIMESTAMP
 from zvt_crypto.core.series import Kind, Series, candle_series
 from zvt_crypto.store.lake.chunk import pack, unpack
-from zvt_crypto.store.lake.segment import partition, segment_path
+from zvt_crypto.store.segments.segment import partition, segment_path
 
 _TRADES = SCHEMAS[Kind.TRADES]
 _IDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)

@@ -9,10 +9,10 @@ leaves at most a file that nobody names, which is swept.
 - `catalog` opens the SQLite file and runs its transactions
 - `hot` and `arrival` keep the newest rows in it, as the bytes of `chunk`; `coverage` the ledger,
   `agreement` the verdicts on candles
-- `intake` puts a commit in order, `writer` drives it, `state` remembers what it needs to know,
-  `apply` is what its transaction does, `merge` builds segments, `combine` the tables in them
-- `segment` writes and reads Parquet, `storage` is the folder or bucket below it
-- `holding`, `rowindex` count and digest what is stored; `verify` compares it with the ledger
+- `writer` drives a commit that `store.intake` has put in order, `state` remembers what it needs to
+  know, `apply` is what its transaction does, `merge` builds segments, `combine` the tables in them
+- `store.segments` writes and reads Parquet in the folder or bucket below it
+- `holding` counts and digests what is stored; `verify` compares it with the ledger
 - `discard` takes back what turned out to be wrong
 - `reader` answers reads, `upkeep` removes what nobody needs, `publish` shows it to other engines
 """

@@ -25,8 +25,8 @@ from zvt_crypto.store.lake.chunk import Chunk, pack
 from zvt_crypto.store.lake.combine import record_corrections
 from zvt_crypto.store.lake.holding import Holding
 from zvt_crypto.store.lake.merge import Merger, Part
-from zvt_crypto.store.lake.segment import SegmentFiles
 from zvt_crypto.store.lake.state import State
+from zvt_crypto.store.segments.segment import SegmentFiles
 
 # So few series of one kind get chunks of their own at once.
 _ALONE: Final = 4

@@ -11,7 +11,7 @@ from zvt_crypto.store.lake import coverage
 from zvt_crypto.store.lake.catalog import Catalog, Transaction, find_series
 from zvt_crypto.store.lake.holding import Holding
 from zvt_crypto.store.lake.merge import Conflict, Merger
-from zvt_crypto.store.lake.segment import SegmentFiles
+from zvt_crypto.store.segments.segment import SegmentFiles
 
 _ATTEMPTS: Final = 20
 

@@ -14,7 +14,7 @@ from zvt_crypto.core.rowindex import RowIndex
 from zvt_crypto.core.schema import KNOWN
 from zvt_crypto.core.series import Series
 from zvt_crypto.store.lake import hot
-from zvt_crypto.store.lake.segment import Segment, SegmentFiles
+from zvt_crypto.store.segments.segment import Segment, SegmentFiles
 
 _FIELDS: Final = "first_us, last_us, rows, digest, bytes, path, known_us, id"
 _LIVE: Final = (

@@ -28,12 +28,12 @@ from zvt_crypto.store.lake.lease import LeaseTable
 from zvt_crypto.store.lake.merge import Merger
 from zvt_crypto.store.lake.publish import publish
 from zvt_crypto.store.lake.reader import Reader
-from zvt_crypto.store.lake.segment import SegmentFiles
-from zvt_crypto.store.lake.storage import open_storage
 from zvt_crypto.store.lake.transfer import Mover
 from zvt_crypto.store.lake.upkeep import WriterMark, in_background, tidy, vacuum
 from zvt_crypto.store.lake.verify import verify
 from zvt_crypto.store.lake.writer import Writer
+from zvt_crypto.store.segments.segment import SegmentFiles
+from zvt_crypto.store.segments.storage import open_storage
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")

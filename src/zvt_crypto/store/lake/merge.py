@@ -35,7 +35,7 @@ from zvt_crypto.store.lake.combine import (
     without_time,
 )
 from zvt_crypto.store.lake.holding import Holding, live_segments
-from zvt_crypto.store.lake.segment import Segment, SegmentFiles, partition, segment_path
+from zvt_crypto.store.segments.segment import Segment, SegmentFiles, partition, segment_path
 
 _LARGEST_ROWS: Final = 1_000_000
 # A neighbour up to this many times the size of what is written anyway is written along with it:

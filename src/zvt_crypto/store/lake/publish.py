@@ -25,8 +25,8 @@ from zvt_crypto.core.series import Kind, Series
 from zvt_crypto.ports.store import Published, TableFormat
 from zvt_crypto.store.lake.catalog import Catalog
 from zvt_crypto.store.lake.reader import to_series
-from zvt_crypto.store.lake.segment import Segment
-from zvt_crypto.store.lake.storage import Storage
+from zvt_crypto.store.segments.segment import Segment
+from zvt_crypto.store.segments.storage import Storage
 
 _NAMESPACE: Final = "zvt_crypto"
 

@@ -25,7 +25,7 @@ from zvt_crypto.store.lake.catalog import Catalog, find_series, series_key
 from zvt_crypto.store.lake.chunk import unpack_many
 from zvt_crypto.store.lake.combine import sorted_together
 from zvt_crypto.store.lake.holding import Holding, live_segments, newest_segments
-from zvt_crypto.store.lake.segment import Segment, SegmentFiles
+from zvt_crypto.store.segments.segment import Segment, SegmentFiles
 
 _T = TypeVar("_T")
 

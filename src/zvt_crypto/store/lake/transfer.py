@@ -47,7 +47,7 @@ from zvt_crypto.store.lake.discard import recount
 from zvt_crypto.store.lake.holding import Holding, live_segments
 from zvt_crypto.store.lake.merge import Conflict, Merger, Part
 from zvt_crypto.store.lake.reader import retried, to_series
-from zvt_crypto.store.lake.segment import SegmentFiles
+from zvt_crypto.store.segments.segment import SegmentFiles
 
 _ATTEMPTS: Final = 40
 # As for commits: after so many conflicts the plan is made while holding the catalog.

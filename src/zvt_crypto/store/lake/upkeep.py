@@ -14,7 +14,7 @@ from typing import Final
 
 from zvt_crypto.core.errors import CryptoError
 from zvt_crypto.store.lake.catalog import Catalog
-from zvt_crypto.store.lake.storage import Storage
+from zvt_crypto.store.segments.storage import Storage
 
 _log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from zvt_crypto.store.lake import coverage, hot
 from zvt_crypto.store.lake.catalog import Catalog, find_series
 from zvt_crypto.store.lake.holding import live_segments
 from zvt_crypto.store.lake.reader import to_series
-from zvt_crypto.store.lake.segment import Segment, SegmentFiles
+from zvt_crypto.store.segments.segment import Segment, SegmentFiles
 
 _ALWAYS = Range(-(1 << 62), 1 << 62)
 

@@ -14,8 +14,8 @@ from zvt_crypto.store.lake import arrival, hot
 from zvt_crypto.store.lake.apply import Applier, Promoted, Work
 from zvt_crypto.store.lake.catalog import Catalog, Transaction, find_series
 from zvt_crypto.store.lake.merge import Conflict, Merger, Part
-from zvt_crypto.store.lake.segment import SegmentFiles
 from zvt_crypto.store.lake.state import States
+from zvt_crypto.store.segments.segment import SegmentFiles
 
 _log = logging.getLogger(__name__)
 

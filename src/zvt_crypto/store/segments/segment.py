@@ -19,7 +19,7 @@ from zvt_crypto.core.rows import times
 from zvt_crypto.core.schema import KNOWN, LATECOMERS, SCHEMAS
 from zvt_crypto.core.series import Kind, Series
 from zvt_crypto.core.timestamp import from_us, to_us
-from zvt_crypto.store.lake.storage import Storage
+from zvt_crypto.store.segments.storage import Storage
 
 _ROW_GROUP: Final = 65_536
 # 700,000 rows: what commits look into are the newest segments of a few series.
