@@ -76,6 +76,12 @@ def arrange(kind: Kind, table: pa.Table, group: Int64s) -> tuple[pa.Table, Int64
     return table.take(pa.array(kept)).combine_chunks(), group[kept]
 
 
+def sorted_together(kind: Kind, tables: Sequence[pa.Table]) -> pa.Table:
+    """Return rows of tables that are each sorted, and share no key, as one sorted table."""
+    joined = pa.concat_tables(sorted(tables, key=_first_time)).combine_chunks()
+    return arrange(kind, joined, np.zeros(joined.num_rows, dtype=np.int64))[0]
+
+
 def match(kind: Kind, held: pa.Table, incoming: pa.Table) -> Int64s:
     """Return for every incoming row the index of the held row of the same key, or -1.
 
@@ -149,6 +155,10 @@ def _has_nan(column: pa.ChunkedArray) -> bool:
     if column.null_count:  # NumPy would take them for NaN
         return bool(pc.any(pc.is_nan(column)).as_py())
     return bool(np.isnan(np.asarray(as_array(column))).any())
+
+
+def _first_time(table: pa.Table) -> int:
+    return int(times(table.slice(0, 1))[0]) if table.num_rows else 0
 
 
 def _is_arranged(kind: Kind, table: pa.Table, group: Int64s) -> bool:

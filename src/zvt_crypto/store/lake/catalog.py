@@ -16,6 +16,7 @@ from typing import Final
 from zvt_crypto.core.errors import BadStore, StoreBusy, StoreCorrupt, StoreFull
 from zvt_crypto.core.schema import LATECOMERS
 from zvt_crypto.core.series import Kind, Series
+from zvt_crypto.store.intake.fields import series_key
 from zvt_crypto.store.lake.agreement import AGREEMENT_TABLE
 from zvt_crypto.store.lake.arrival import ARRIVAL_TABLE
 from zvt_crypto.store.lake.chunk import widened
@@ -316,12 +317,6 @@ class Transaction:
             return True
         self.connection.execute("UPDATE clock SET now_us = ?", (self.now_us,))
         return False
-
-
-def series_key(series: Series) -> tuple[str, str, str, str]:
-    """Return the four columns that tell a series from others."""
-    interval = series.interval.value if series.interval is not None else ""
-    return series.exchange, series.symbol, series.kind.value, interval
 
 
 def find_series(connection: sqlite3.Connection, series: Series) -> int | None:

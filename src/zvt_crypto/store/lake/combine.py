@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from zvt_crypto.core.rows import arrange, times
+from zvt_crypto.core.rows import sorted_together
 from zvt_crypto.core.schema import KNOWN
 from zvt_crypto.core.series import Kind
 from zvt_crypto.store.intake.compare import Correction
@@ -25,16 +25,6 @@ def record_corrections(
         "VALUES (?, ?, ?, ?, ?, ?, ?)",
         [(series_id, c.time, c.key, c.old, c.new, c.known_us, now_us) for c in corrections],
     )
-
-
-def sorted_together(kind: Kind, tables: Sequence[pa.Table]) -> pa.Table:
-    """Return rows of tables that are each sorted, and share no key, as one sorted table."""
-    joined = pa.concat_tables(sorted(tables, key=_first_time)).combine_chunks()
-    return arrange(kind, joined, np.zeros(joined.num_rows, dtype=np.int64))[0]
-
-
-def _first_time(table: pa.Table) -> int:
-    return int(times(table.slice(0, 1))[0]) if table.num_rows else 0
 
 
 def combine(

@@ -26,12 +26,12 @@ from zvt_crypto.store.lake.catalog import Catalog, Transaction
 from zvt_crypto.store.lake.discard import discard
 from zvt_crypto.store.lake.lease import LeaseTable
 from zvt_crypto.store.lake.merge import Merger
-from zvt_crypto.store.lake.publish import publish
 from zvt_crypto.store.lake.reader import Reader
 from zvt_crypto.store.lake.transfer import Mover
 from zvt_crypto.store.lake.upkeep import WriterMark, in_background, tidy, vacuum
 from zvt_crypto.store.lake.verify import verify
 from zvt_crypto.store.lake.writer import Writer
+from zvt_crypto.store.segments.publish import publish
 from zvt_crypto.store.segments.segment import SegmentFiles
 from zvt_crypto.store.segments.storage import open_storage
 
@@ -270,7 +270,8 @@ class LakeStore:
             UsageError: a target was given for Delta, or none for Iceberg.
         """
         await self.compact()
-        return await self._run(publish, self._catalog, self._storage, form, target)
+        members = await self._run(self._reader.members)
+        return await self._run(publish, members, self._storage, form, target)
 
     async def acquire(
         self, names: Sequence[str], holder: str, for_s: float, note: str = ""

@@ -3,34 +3,31 @@
 import itertools
 import json
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 
-from zvt_crypto.core.errors import StoreCorrupt
+from zvt_crypto.core.digest import EMPTY_DIGEST
 from zvt_crypto.core.instrument import Instrument
-from zvt_crypto.core.interval import Interval
 from zvt_crypto.core.ledger import Coverage, clip
 from zvt_crypto.core.ranges import Range
-from zvt_crypto.core.rows import arrange, pc, restored, times
+from zvt_crypto.core.rows import arrange, pc, restored, sorted_together, times
 from zvt_crypto.core.schema import CORRECTIONS, KNOWN, QUARANTINE, RECONCILIATIONS, SCHEMAS
 from zvt_crypto.core.series import Kind, Series
 from zvt_crypto.ports.store import SeriesInfo
+from zvt_crypto.store.intake.fields import series_key, table_of, to_series
 from zvt_crypto.store.lake import agreement, coverage, hot
-from zvt_crypto.store.lake.catalog import Catalog, find_series, series_key
+from zvt_crypto.store.lake.catalog import Catalog, find_series
 from zvt_crypto.store.lake.chunk import unpack_many
-from zvt_crypto.store.lake.combine import sorted_together
 from zvt_crypto.store.lake.holding import Holding, live_segments, newest_segments
-from zvt_crypto.store.segments.segment import Segment, SegmentFiles
+from zvt_crypto.store.segments.publish import Member
+from zvt_crypto.store.segments.retry import retried
+from zvt_crypto.store.segments.segment import Segment, SegmentFiles, newest_of
 
-_T = TypeVar("_T")
-
-# A vacuum may remove a file between the manifest and the file; not several times over.
-_ATTEMPTS: Final = 5
 # What a hot row takes in the catalog, roughly.
 _HOT_BYTES: Final = 90
 
@@ -88,6 +85,18 @@ class Reader:
                 return clip(ledger, asked, holding.measure)
 
         return retried(series, once)
+
+    def members(self) -> list[Member]:
+        """Return every live segment with its series, by path."""
+        with self._catalog.snapshot() as connection:
+            rows = connection.execute(
+                "SELECT s.exchange, s.symbol, s.kind, s.interval, g.first_us, g.last_us, g.rows, "
+                "g.bytes, g.path FROM segments g JOIN series s ON s.id = g.series_id "
+                "WHERE g.retired_us IS NULL ORDER BY g.path"
+            ).fetchall()
+        return [
+            Member(to_series(row[:4]), Segment(*row[4:7], EMPTY_DIGEST, *row[7:])) for row in rows
+        ]
 
     def series(self) -> list[SeriesInfo]:
         """Return every series that has rows or ledger entries."""
@@ -172,7 +181,7 @@ class Reader:
             warm = hot.select(connection, kind, series_id, *asked)
             old = [] if as_of is None else _old_values(connection, series_id, asked, as_of)
         if newest is not None:
-            segments = _tail(segments, asked, newest)
+            segments = newest_of(segments, asked, newest)
         tables = [
             self._files.read(kind, segment, asked, with_known=as_of is not None)
             for segment in segments
@@ -233,23 +242,6 @@ class Reader:
         return pa.concat_tables(alike)
 
 
-def retried(what: Series | Kind, action: Callable[[], _T]) -> _T:
-    """Return what `action` does; a vacuum may have removed a file it was about to read."""
-    failure: Exception | None = None
-    for _ in range(_ATTEMPTS):
-        try:
-            return action()
-        except FileNotFoundError as e:
-            failure = e
-        except (OSError, pa.ArrowInvalid) as e:
-            failure = e
-            break
-    raise StoreCorrupt(
-        f"a segment of {what} cannot be read: {failure}",
-        remedy="`zvtc verify` lists what is damaged, `zvtc repair` fetches it again",
-    ) from failure
-
-
 def _last_moments(
     connection: sqlite3.Connection, series: Sequence[Series]
 ) -> dict[Series, tuple[int, int]]:
@@ -263,37 +255,6 @@ def _last_moments(
         (json.dumps([series_key(one) for one in series]),),
     )
     return {series[at]: (series_id, last_us) for at, series_id, last_us in rows}
-
-
-def to_series(fields: Sequence[str]) -> Series:
-    """Return the series of the catalog's four columns."""
-    exchange, symbol, kind, interval = fields
-    return Series(exchange, symbol, Kind(kind), Interval(interval) if interval else None)
-
-
-def table_of(rows: Sequence[tuple[object, ...]], schema: pa.Schema) -> pa.Table:
-    """Return rows from SQL as a table."""
-    columns = list(zip(*rows, strict=True)) or [()] * len(schema)
-    arrays = [
-        pa.array(column, pa.int64()).cast(field.type)
-        if pa.types.is_timestamp(field.type)
-        else pa.array(column, field.type)
-        for column, field in zip(columns, schema, strict=True)
-    ]
-    return pa.table(arrays, schema=schema)
-
-
-def _tail(segments: Sequence[Segment], asked: Range, last: int) -> list[Segment]:
-    """Return the newest segments that surely hold `last` rows of `asked`."""
-    chosen: list[Segment] = []
-    rows = 0
-    for segment in reversed(segments):
-        if rows >= last:
-            break
-        chosen.append(segment)
-        # How many rows of one that is cut lie inside is not known without reading it.
-        rows += segment.rows if segment.inside(asked) else 0
-    return chosen[::-1]
 
 
 def _is_ascending(tables: Sequence[pa.Table]) -> bool:

@@ -14,8 +14,9 @@ import msgspec
 
 from zvt_crypto.core.ledger import Coverage
 from zvt_crypto.core.series import Series
+from zvt_crypto.store.intake.fields import series_key
 from zvt_crypto.store.lake import coverage
-from zvt_crypto.store.lake.catalog import Transaction, find_series, series_key
+from zvt_crypto.store.lake.catalog import Transaction, find_series
 
 # Some kilobytes for each ten of them; beyond, remembering starts anew.
 _MOST: Final = 20_000

@@ -25,7 +25,7 @@ from zvt_crypto.core.parcel import (
     tally_rejected,
 )
 from zvt_crypto.core.ranges import Range
-from zvt_crypto.core.rows import times
+from zvt_crypto.core.rows import sorted_together, times
 from zvt_crypto.core.schema import SCHEMAS
 from zvt_crypto.core.series import Kind, Series
 from zvt_crypto.core.unpacking import (
@@ -39,14 +39,14 @@ from zvt_crypto.core.unpacking import (
     versions_after,
 )
 from zvt_crypto.ports.connector import Rejected
+from zvt_crypto.store.intake.fields import series_key, to_series
 from zvt_crypto.store.lake import agreement, coverage, hot
 from zvt_crypto.store.lake.apply import mark_of
-from zvt_crypto.store.lake.catalog import Catalog, Transaction, find_series, series_key
-from zvt_crypto.store.lake.combine import sorted_together
+from zvt_crypto.store.lake.catalog import Catalog, Transaction, find_series
 from zvt_crypto.store.lake.discard import recount
 from zvt_crypto.store.lake.holding import Holding, live_segments
 from zvt_crypto.store.lake.merge import Conflict, Merger, Part
-from zvt_crypto.store.lake.reader import retried, to_series
+from zvt_crypto.store.segments.retry import retried
 from zvt_crypto.store.segments.segment import SegmentFiles
 
 _ATTEMPTS: Final = 40

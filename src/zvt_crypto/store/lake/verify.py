@@ -15,10 +15,10 @@ from zvt_crypto.core.rows import arrange, times
 from zvt_crypto.core.schema import KEYS, SCHEMAS
 from zvt_crypto.core.series import Series
 from zvt_crypto.ports.store import Fault, Verified
+from zvt_crypto.store.intake.fields import to_series
 from zvt_crypto.store.lake import coverage, hot
 from zvt_crypto.store.lake.catalog import Catalog, find_series
 from zvt_crypto.store.lake.holding import live_segments
-from zvt_crypto.store.lake.reader import to_series
 from zvt_crypto.store.segments.segment import Segment, SegmentFiles
 
 _ALWAYS = Range(-(1 << 62), 1 << 62)

@@ -73,6 +73,19 @@ def segment_path(series: Series, part: Range, unique: str) -> str:
     return "/".join(["segments", *folders, f"{label}.{unique}.parquet"])
 
 
+def newest_of(segments: Sequence[Segment], asked: Range, last: int) -> list[Segment]:
+    """Return the newest segments that surely hold `last` rows of `asked`."""
+    chosen: list[Segment] = []
+    rows = 0
+    for segment in reversed(segments):
+        if rows >= last:
+            break
+        chosen.append(segment)
+        # How many rows of one that is cut lie inside is not known without reading it.
+        rows += segment.rows if segment.inside(asked) else 0
+    return chosen[::-1]
+
+
 class SegmentFiles:
     """Writes and reads segments, and remembers what it learned of them: they never change."""
 

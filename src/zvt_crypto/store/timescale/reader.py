@@ -8,13 +8,13 @@ import numpy as np
 import pyarrow as pa
 
 from zvt_crypto.core.instrument import Instrument
-from zvt_crypto.core.interval import Interval
 from zvt_crypto.core.ledger import Coverage, clip
 from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.rows import arrange, restored
 from zvt_crypto.core.schema import CORRECTIONS, QUARANTINE, RECONCILIATIONS, SCHEMAS
 from zvt_crypto.core.series import Kind, Series
 from zvt_crypto.ports.store import SeriesInfo
+from zvt_crypto.store.intake.fields import table_of, to_series
 from zvt_crypto.store.timescale import agreement, coverage, rows
 from zvt_crypto.store.timescale.block import Holding
 from zvt_crypto.store.timescale.database import Connection, Database
@@ -215,24 +215,6 @@ class Reader:
 def plain(kind: Kind, found: pa.Table) -> pa.Table:
     """Return what the server gave in the schema of `kind`."""
     return found.cast(SCHEMAS[kind]).combine_chunks()
-
-
-def to_series(fields: Sequence[str]) -> Series:
-    """Return the series of the catalog's four columns."""
-    exchange, symbol, kind, interval = fields
-    return Series(exchange, symbol, Kind(kind), Interval(interval) if interval else None)
-
-
-def table_of(found: Sequence[tuple[object, ...]], schema: pa.Schema) -> pa.Table:
-    """Return rows of the catalog as a table."""
-    columns = list(zip(*found, strict=True)) or [()] * len(schema)
-    arrays = [
-        pa.array(column, pa.int64()).cast(field.type)
-        if pa.types.is_timestamp(field.type)
-        else pa.array(column, field.type)
-        for column, field in zip(columns, schema, strict=True)
-    ]
-    return pa.table(arrays, schema=schema)
 
 
 def _query(kind: Kind, series_id: int, asked: Range, as_of: int | None, newest: int | None) -> str:

@@ -11,10 +11,10 @@ from psycopg import sql
 from zvt_crypto.core.ledger import forgotten
 from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.series import Kind, Series
+from zvt_crypto.store.intake.fields import to_series
 from zvt_crypto.store.timescale import block, coverage
 from zvt_crypto.store.timescale.block import Holding
 from zvt_crypto.store.timescale.database import Connection
-from zvt_crypto.store.timescale.reader import to_series
 from zvt_crypto.store.timescale.rows import moment
 from zvt_crypto.store.timescale.tables import TABLES, Table, block_us
 

@@ -39,11 +39,11 @@ from zvt_crypto.core.unpacking import (
     versions_after,
 )
 from zvt_crypto.ports.connector import Rejected
+from zvt_crypto.store.intake.fields import to_series
 from zvt_crypto.store.timescale import agreement, block, coverage, rows
 from zvt_crypto.store.timescale.block import Holding
 from zvt_crypto.store.timescale.database import Connection, Database
 from zvt_crypto.store.timescale.partition import Partitions
-from zvt_crypto.store.timescale.reader import to_series
 from zvt_crypto.store.timescale.tables import TABLES, block_us
 from zvt_crypto.store.timescale.writer import Numbers, mark_of
 

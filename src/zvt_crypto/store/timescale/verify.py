@@ -10,10 +10,11 @@ from zvt_crypto.core.rowindex import RowIndex
 from zvt_crypto.core.schema import SCHEMAS
 from zvt_crypto.core.series import Series
 from zvt_crypto.ports.store import Fault, Verified
+from zvt_crypto.store.intake.fields import to_series
 from zvt_crypto.store.timescale import block, coverage, rows
 from zvt_crypto.store.timescale.block import Block
 from zvt_crypto.store.timescale.database import Connection, Database
-from zvt_crypto.store.timescale.reader import plain, to_series
+from zvt_crypto.store.timescale.reader import plain
 from zvt_crypto.store.timescale.tables import TABLES, block_us
 from zvt_crypto.store.timescale.writer import Numbers
 

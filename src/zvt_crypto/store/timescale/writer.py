@@ -20,6 +20,7 @@ from zvt_crypto.core.series import Kind, Series
 from zvt_crypto.ports.connector import Rejected
 from zvt_crypto.ports.store import Batch, Committed
 from zvt_crypto.store.intake.compare import Correction, compare
+from zvt_crypto.store.intake.fields import series_key
 from zvt_crypto.store.intake.growth import clusters, extend
 from zvt_crypto.store.intake.share import Share, sort_in
 from zvt_crypto.store.timescale import agreement, block, coverage, rows
@@ -163,12 +164,6 @@ class Writer:
             if reconciled and interval is not None:
                 agreement.put(connection, work.series_id, interval, reconciled, now_us)
         return works
-
-
-def series_key(series: Series) -> tuple[str, str, str, str]:
-    """Return the four columns that tell a series from others."""
-    interval = series.interval.value if series.interval is not None else ""
-    return series.exchange, series.symbol, series.kind.value, interval
 
 
 def lock(connection: Connection, works: Sequence[Work], clock_us: int) -> int:

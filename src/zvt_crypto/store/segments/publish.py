@@ -18,20 +18,17 @@ from urllib.parse import unquote
 import msgspec
 import pyarrow as pa
 
-from zvt_crypto.core.digest import EMPTY_DIGEST
 from zvt_crypto.core.errors import MissingExtra, UsageError
 from zvt_crypto.core.schema import KNOWN, LATECOMERS, SCHEMAS
 from zvt_crypto.core.series import Kind, Series
 from zvt_crypto.ports.store import Published, TableFormat
-from zvt_crypto.store.lake.catalog import Catalog
-from zvt_crypto.store.lake.reader import to_series
 from zvt_crypto.store.segments.segment import Segment
 from zvt_crypto.store.segments.storage import Storage
 
 _NAMESPACE: Final = "zvt_crypto"
 
 
-class _Member(msgspec.Struct, frozen=True):
+class Member(msgspec.Struct, frozen=True):
     """A live segment and the series it belongs to."""
 
     series: Series
@@ -39,6 +36,7 @@ class _Member(msgspec.Struct, frozen=True):
 
     @property
     def partition(self) -> dict[str, str]:
+        """Return the names of its folders, which are columns of the table."""
         values = {"p_exchange": self.series.exchange, "p_symbol": self.series.symbol}
         if self.series.interval is not None:
             values["p_interval"] = self.series.interval.value
@@ -46,7 +44,7 @@ class _Member(msgspec.Struct, frozen=True):
 
 
 def publish(
-    catalog: Catalog, storage: Storage, form: TableFormat, target: str | Path | None
+    members: Sequence[Member], storage: Storage, form: TableFormat, target: str | Path | None
 ) -> list[Published]:
     """Make or refresh one table for each kind that has segments.
 
@@ -54,8 +52,8 @@ def publish(
         MissingExtra: the format's library is not installed.
         UsageError: a Delta table was asked for elsewhere than beside its files.
     """
-    kinds: dict[Kind, list[_Member]] = {}
-    for member in _members(catalog):
+    kinds: dict[Kind, list[Member]] = {}
+    for member in members:
         kinds.setdefault(member.series.kind, []).append(member)
     if form == "delta":
         if target is not None:
@@ -71,22 +69,6 @@ def publish(
     return _iceberg(storage, Path(target), kinds)
 
 
-def _members(catalog: Catalog) -> list[_Member]:
-    with catalog.snapshot() as connection:
-        rows = connection.execute(
-            "SELECT s.exchange, s.symbol, s.kind, s.interval, g.first_us, g.last_us, g.rows, "
-            "g.bytes, g.path FROM segments g JOIN series s ON s.id = g.series_id "
-            "WHERE g.retired_us IS NULL ORDER BY g.path"
-        ).fetchall()
-    return [
-        _Member(
-            to_series(row[:4]),
-            Segment(row[4], row[5], row[6], digest=EMPTY_DIGEST, bytes=row[7], path=row[8]),
-        )
-        for row in rows
-    ]
-
-
 def _partitions(kind: Kind) -> list[str]:
     names = ["p_exchange", "p_symbol"]
     return [*names, "p_interval"] if kind is Kind.CANDLES else names
@@ -100,7 +82,7 @@ def _schema(kind: Kind, *extra: pa.Field) -> pa.Schema:
     return pa.schema([*partitions, *columns, *extra])
 
 
-def _delta(storage: Storage, kind: Kind, members: Sequence[_Member]) -> Published:
+def _delta(storage: Storage, kind: Kind, members: Sequence[Member]) -> Published:
     delta, transaction = _load("deltalake", "delta"), _load("deltalake.transaction", "delta")
     base = f"segments/{kind}"
     url = f"{storage.url}/{base}"
@@ -143,7 +125,7 @@ def _delta_options(url: str) -> dict[str, str] | None:
     return options
 
 
-def _iceberg(storage: Storage, target: Path, kinds: dict[Kind, list[_Member]]) -> list[Published]:
+def _iceberg(storage: Storage, target: Path, kinds: dict[Kind, list[Member]]) -> list[Published]:
     sql = _load("pyiceberg.catalog.sql", "iceberg")
     target.mkdir(parents=True, exist_ok=True)
     target = target.absolute()
@@ -161,7 +143,7 @@ def _iceberg(storage: Storage, target: Path, kinds: dict[Kind, list[_Member]]) -
 
 
 def _iceberg_table(
-    catalog: Any, storage: Storage, kind: Kind, members: Sequence[_Member]
+    catalog: Any, storage: Storage, kind: Kind, members: Sequence[Member]
 ) -> Published:
     name = f"{_NAMESPACE}.{kind}"
     if catalog.table_exists(name):
@@ -191,7 +173,7 @@ def _iceberg_table(
     return Published(kind, url, len(wanted), sum(m.segment.rows for m in members))
 
 
-def _data_file(table: Any, path: str, member: _Member) -> Any:
+def _data_file(table: Any, path: str, member: Member) -> Any:
     """Describe a segment by what the manifest knows: the file itself is not opened."""
     manifest = _load("pyiceberg.manifest", "iceberg")
     record = _load("pyiceberg.typedef", "iceberg").Record
