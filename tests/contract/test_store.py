@@ -45,8 +45,8 @@ Open = Callable[[], AsyncIterator[Store]]
 class TickingClock:
     """Time that moves on by a millisecond whenever it is asked for."""
 
-    def __init__(self) -> None:
-        self.now_us = T0
+    def __init__(self, now_us: int = T0) -> None:
+        self.now_us = now_us
         self._guard = threading.Lock()
 
     def __call__(self) -> int:
@@ -58,9 +58,14 @@ class TickingClock:
 _NUMBERS = itertools.count()
 
 
-@pytest.fixture
-async def server(postgres_url: Callable[[], str]) -> AsyncIterator[TimescaleStore]:
-    opened = await TimescaleStore.open(postgres_url(), clock=TickingClock())
+@pytest.fixture(params=["tables", "files"])
+async def server(
+    request: pytest.FixtureRequest, postgres_url: Callable[[], str], tmp_path: Path
+) -> AsyncIterator[TimescaleStore]:
+    # A year later, so that `upkeep` finds months that are over.
+    clock = TickingClock(T0 + 400 * DAY)
+    segments = f"&segments={tmp_path}/segments" if request.param == "files" else ""
+    opened = await TimescaleStore.open(postgres_url() + segments, clock=clock, filed_rows=8)
     yield opened
     await opened.close()
 
@@ -70,7 +75,7 @@ def clock() -> TickingClock:
     return TickingClock()
 
 
-@pytest.fixture(params=["memory", "lake", "lake_s3", "postgres", "timescale"])
+@pytest.fixture(params=["memory", "lake", "lake_s3", "postgres", "postgres_files", "timescale"])
 async def store(
     request: pytest.FixtureRequest, tmp_path: Path, clock: TickingClock
 ) -> AsyncIterator[Store]:
@@ -81,6 +86,9 @@ async def store(
     elif request.param in ("postgres", "timescale"):
         new_url = request.getfixturevalue(f"{request.param}_url")
         opened = await TimescaleStore.open(new_url(), clock=clock)
+    elif request.param == "postgres_files":
+        url = f"{request.getfixturevalue('postgres_url')()}&segments={tmp_path}/segments"
+        opened = await TimescaleStore.open(url, clock=clock, filed_rows=1)
     else:
         url = request.getfixturevalue("bucket_url")
         opened = await LakeStore.open(tmp_path / "lake", segments_url=url, clock=clock)
@@ -785,7 +793,7 @@ async def test_the_server_does_what_the_reference_does(
     series = candle_series("binance", f"X{next(_NUMBERS)}-USDT", Interval.M1)
     reference = MemoryStore(TickingClock())
     start = T0 + 31 * DAY - 30 * M1
-    for at, count, price, findings, source, discarded in steps:
+    for number, (at, count, price, findings, source, discarded) in enumerate(steps):
         one = batch(
             series,
             candles(start + at * M1, count, price=price),
@@ -795,6 +803,8 @@ async def test_the_server_does_what_the_reference_does(
         # when both are told the same
         told = await reference.commit([one])
         assert await server.commit([one]) == told
+        if number % 2:
+            await server.upkeep()
         if discarded is not None:
             asked = Range(start + at * M1, start + (at + discarded) * M1)
             assert await server.discard(series, asked) == await reference.discard(series, asked)

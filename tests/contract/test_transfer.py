@@ -20,8 +20,8 @@ from zvt_crypto.core.errors import CopyRefused, DataError
 from zvt_crypto.core.instrument import Instrument, Market
 from zvt_crypto.core.interval import Interval
 from zvt_crypto.core.ledger import Source, Verdict
-from zvt_crypto.core.parcel import ALWAYS, BLANK, Parcel, seal_of
-from zvt_crypto.core.ranges import Range
+from zvt_crypto.core.parcel import BLANK, Parcel, seal_of
+from zvt_crypto.core.ranges import ALWAYS, Range
 from zvt_crypto.core.reconcile import Agreement, Reconciled
 from zvt_crypto.core.schema import SCHEMAS, TIMESTAMP
 from zvt_crypto.core.series import Kind, Series, candle_series
@@ -55,10 +55,12 @@ class Clock:
 async def opened(engine: str, folder: Path, clock: Clock, server: str = "") -> Any:
     if engine == "memory":
         return MemoryStore(clock)
-    if engine == "postgres":
+    if engine in ("postgres", "files"):
         # A schema a folder, as long as names may be.
         mark = blake2b(str(folder).encode(), digest_size=8).hexdigest()
-        return await TimescaleStore.open(f"{server}?schema=move_{mark}", clock=clock)
+        segments = f"&segments={folder}" if engine == "files" else ""
+        url = f"{server}?schema=move_{mark}{segments}"
+        return await TimescaleStore.open(url, clock=clock, filed_rows=4)
     return await LakeStore.open(folder, clock=clock)
 
 
@@ -70,6 +72,8 @@ PAIRS = [
     "lake>postgres",
     "postgres>lake",
     "postgres>postgres",
+    "lake>files",
+    "files>lake",
 ]
 
 
@@ -77,7 +81,7 @@ PAIRS = [
 def server(request: pytest.FixtureRequest) -> str:
     """Return the URL of a server, where any of the engines needs one."""
     params = request.node.callspec.params
-    if any("postgres" in str(value) for value in params.values()):
+    if any(name in str(value) for value in params.values() for name in ("postgres", "files")):
         return request.getfixturevalue("postgres").url()
     return ""
 

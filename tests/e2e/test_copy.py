@@ -11,7 +11,7 @@ import pytest
 from cli_process import finish, start, zvtc
 from copy_world import MINUTES, write
 
-from zvt_crypto.core.parcel import ALWAYS
+from zvt_crypto.core.ranges import ALWAYS
 from zvt_crypto.store.lake import LakeStore
 
 

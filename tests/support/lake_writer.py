@@ -53,7 +53,9 @@ def batches(number: int, rows: int) -> list[Batch]:
 
 async def opened(place: str) -> Store:
     """Open a store by its folder or URL."""
-    return await (TimescaleStore if "://" in place else LakeStore).open(place)
+    if "://" in place:
+        return await TimescaleStore.open(place, filed_rows=5_000)
+    return await LakeStore.open(place)
 
 
 async def crash(folder: str, rows: int, point: str, count: int) -> None:
@@ -90,6 +92,8 @@ async def endless(folder: str, number: int) -> None:
             source=Source.LIVE,
         )
         await store.commit([mine, shared])
+        if turn % len(sizes) == 0 and isinstance(store, TimescaleStore):
+            await store.upkeep()
         at += rows * M1
         sys.stdout.write(f"{at}\n")
         sys.stdout.flush()

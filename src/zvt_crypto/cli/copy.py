@@ -10,8 +10,7 @@ from zvt_crypto.cli.flags import JsonFlag, SinceFlag, UntilFlag, parse_bounds
 from zvt_crypto.cli.running import run_alone, settings_from
 from zvt_crypto.cli.shape import series_fields, verified_fields
 from zvt_crypto.core.errors import BadRange
-from zvt_crypto.core.parcel import ALWAYS
-from zvt_crypto.core.ranges import Range
+from zvt_crypto.core.ranges import ALWAYS, Range
 from zvt_crypto.core.timestamp import format_us
 from zvt_crypto.services.copy import CopyConfig, CopyReport, SeriesCopy, StoreCopier, select
 

@@ -47,6 +47,7 @@ COMMANDS: Final = {
     "publish": "publish",
     "migrate": "migrate",
     "retain": "retain",
+    "upkeep": "retain",
     "config": "config",
 }
 

@@ -24,9 +24,6 @@ from zvt_crypto.core.validation import Rejected
 KNOWN: Final = pa.field("known_us", pa.int64(), nullable=False)
 """The last column of a parcel's table: since when the store knows the values of the row."""
 
-ALWAYS: Final = Range(-(1 << 62), 1 << 62)
-"""All time: also rows that were refused for a time that cannot be are somewhere in it."""
-
 _MASK: Final = (1 << 64) - 1
 _PIECE_ROWS: Final = 65_536
 

@@ -1,7 +1,7 @@
 """Half-open ranges of time and their arithmetic. Pure, integers only, any unit."""
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 
 class Range(NamedTuple):
@@ -22,6 +22,10 @@ class Range(NamedTuple):
     def holds(self, moment: int) -> bool:
         """Return whether `moment` lies inside."""
         return self.start <= moment < self.end
+
+
+ALWAYS: Final = Range(-(1 << 62), 1 << 62)
+"""All time: also rows that were refused for a time that cannot be are somewhere in it."""
 
 
 def union(ranges: Iterable[Range]) -> list[Range]:

@@ -226,9 +226,43 @@ class Described(Protocol):
         ...
 
 
+class Upkept(msgspec.Struct, frozen=True):
+    """What housekeeping did.
+
+    Attributes:
+        kept_from: since when the kinds are kept whose rule of retention was applied.
+        filed_rows: rows moved into files.
+        freed_bytes: of files nobody needs any more.
+    """
+
+    kept_from: dict[Kind, int]
+    filed_rows: int
+    freed_bytes: int
+
+
+@runtime_checkable
+class Housekeeper(Protocol):
+    """A store that keeps itself in order, every now and then while it is written to."""
+
+    async def upkeep(self) -> Upkept | None:
+        """Do now what is due; None if another process is at it."""
+        ...
+
+
 @runtime_checkable
 class Retainer(Protocol):
     """A store that can forget what is old."""
+
+    async def retention(self) -> dict[Kind, int]:
+        """Return for how many seconds rows are kept, of the kinds that have a rule."""
+        ...
+
+    async def set_retention(self, kind: Kind, keep_s: int | None) -> None:
+        """Keep rows of a kind for so many seconds from now on, or for ever.
+
+        Applied by `Housekeeper.upkeep`, not at once.
+        """
+        ...
 
     async def retain(self, kind: Kind, before_us: int) -> int:
         """Remove the rows of a kind older than a moment, and what the ledger says of their time.
@@ -245,6 +279,7 @@ __all__ = [
     "Fact",
     "Fault",
     "Finding",
+    "Housekeeper",
     "Kind",
     "Published",
     "Publisher",
@@ -252,5 +287,6 @@ __all__ = [
     "SeriesInfo",
     "Store",
     "TableFormat",
+    "Upkept",
     "Verified",
 ]

@@ -5,7 +5,6 @@ from typing import Final, Protocol, runtime_checkable
 
 from zvt_crypto.core.ledger import Coverage
 from zvt_crypto.core.parcel import (
-    ALWAYS,
     KNOWN,
     Corrected,
     Judged,
@@ -16,7 +15,7 @@ from zvt_crypto.core.parcel import (
     Tally,
     Unpacked,
 )
-from zvt_crypto.core.ranges import Range
+from zvt_crypto.core.ranges import ALWAYS, Range
 from zvt_crypto.core.series import Series
 from zvt_crypto.ports.store import Store
 

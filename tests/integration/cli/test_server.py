@@ -51,6 +51,11 @@ def test_what_is_wrong_is_one_line_with_exit_code_2(url: str, zvtc: Run) -> None
         ("retain", "trades", "--older-than", "2999-01-01", "--yes", "--store", url),
         ("retain", "prayers", "--older-than", "1d", "--yes", "--store", url),
         ("retain", "trades", "--older-than", "90d", "--yes", "--store", "./folder"),
+        ("retain", "trades", "--forever", "--store", "./folder"),
+        ("retain", "trades", "--store", url),
+        ("retain", "trades", "--older-than", "90d", "--forever", "--store", url),
+        ("retain", "trades", "--older-than", "2020-01-01", "--always", "--yes", "--store", url),
+        ("upkeep", "--store", "memory://"),
     ):
         ended = zvtc(*words)
         assert ended.code == 2, (words, ended.out, ended.err)
@@ -66,3 +71,16 @@ def test_old_rows_are_let_go_when_one_says_so(url: str, zvtc: Run) -> None:
     assert ended.code == 0, ended.err
     kept_from = json.loads(ended.out)["kept_from"] / 1e6
     assert abs(kept_from - (time.time() - 90 * DAY_S)) < 600
+
+
+def test_a_rule_of_retention_is_kept_shown_applied_and_lifted(url: str, zvtc: Run) -> None:
+    zvtc("migrate", "--store", url)
+    made = zvtc("retain", "trades", "--older-than", "90d", "--always", "--yes", "--store", url)
+    assert made.code == 0, made.err
+    assert "trades are kept for 90 days" in zvtc("status", "--offline", "--store", url).out
+    done = json.loads(zvtc("upkeep", "--store", url, "--json").out)
+    assert done["kept_from"].keys() == {"trades"}
+    assert (done["filed_rows"], done["freed_bytes"]) == (0, 0)
+    assert zvtc("retain", "trades", "--forever", "--store", url).code == 0
+    words = zvtc("upkeep", "--store", url)
+    assert words.out == "0 rows moved into files, 0 bytes freed\n"

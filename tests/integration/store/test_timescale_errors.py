@@ -156,7 +156,7 @@ async def test_a_user_who_may_only_read_reads_and_is_told_when_writing(
         ("postgresql://host:port/db", "its port is no number"),
         ("postgresql://host/db?schema=Bad-Name", "'Bad-Name' cannot be the schema"),
         ("postgresql://host/db?timescaledb=maybe", "timescaledb=maybe"),
-        ("postgresql://host/db?segments=s3://bucket", "segments= is not built yet"),
+        ("postgresql://host/db?segments=ftp://bucket", "'ftp://bucket' is no place for segments"),
     ],
 )
 async def test_a_url_that_means_nothing_is_told(url: str, said: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from copy_world import CANDLES, M1, T0, candles, observed, write
 
-from zvt_crypto.core.parcel import ALWAYS
+from zvt_crypto.core.ranges import ALWAYS
 from zvt_crypto.store.lake import LakeStore
 
 Run = Callable[..., Any]

@@ -12,8 +12,8 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from zvt_crypto.core.errors import CopyRefused, DataError, StoreCorrupt
-from zvt_crypto.core.parcel import ALWAYS, Parcel, Seal, Unpacked, seal_of
-from zvt_crypto.core.ranges import Range
+from zvt_crypto.core.parcel import Parcel, Seal, Unpacked, seal_of
+from zvt_crypto.core.ranges import ALWAYS, Range
 from zvt_crypto.core.series import Series
 from zvt_crypto.ports.store import Verified
 from zvt_crypto.ports.transfer import PARCEL_ROWS, TransferStore

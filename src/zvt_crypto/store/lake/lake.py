@@ -19,7 +19,15 @@ from zvt_crypto.core.parcel import Listing, Parcel, Seal, Unpacked
 from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.series import Series
 from zvt_crypto.ports.lease import Lease
-from zvt_crypto.ports.store import Batch, Committed, Published, SeriesInfo, TableFormat, Verified
+from zvt_crypto.ports.store import (
+    Batch,
+    Committed,
+    Published,
+    SeriesInfo,
+    TableFormat,
+    Upkept,
+    Verified,
+)
 from zvt_crypto.ports.transfer import PARCEL_ROWS
 from zvt_crypto.store.lake import catalog as catalogs
 from zvt_crypto.store.lake.catalog import Catalog, Transaction
@@ -258,6 +266,13 @@ class LakeStore:
         for one in series:
             while not await self._run(self._writer.compact, one):
                 pass
+
+    async def upkeep(self) -> Upkept | None:
+        """Move hot rows into segments and remove what is not needed; see `Housekeeper.upkeep`."""
+        hot = await self._run(self._reader.hot_rows)
+        await self.compact()
+        moved = hot - await self._run(self._reader.hot_rows)
+        return Upkept({}, max(moved, 0), await self.vacuum())
 
     async def publish(self, form: TableFormat, target: str | Path | None = None) -> list[Published]:
         """Show all rows to other engines as Delta or Iceberg tables, without copying them.

@@ -86,6 +86,14 @@ class Reader:
 
         return retried(series, once)
 
+    def hot_rows(self) -> int:
+        """Return how many rows are in the catalog and not in segments yet."""
+        with self._catalog.snapshot() as connection:
+            (count,) = connection.execute(
+                "SELECT COALESCE(SUM(hot_rows), 0) FROM series"
+            ).fetchone()
+        return count
+
     def members(self) -> list[Member]:
         """Return every live segment with its series, by path."""
         with self._catalog.snapshot() as connection:

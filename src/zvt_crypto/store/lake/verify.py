@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from zvt_crypto.core.ledger import Coverage, Verdict
 from zvt_crypto.core.proof import Tallies, disagreements
-from zvt_crypto.core.ranges import Range
+from zvt_crypto.core.ranges import ALWAYS, Range
 from zvt_crypto.core.rowindex import RowIndex
 from zvt_crypto.core.rows import arrange, times
 from zvt_crypto.core.schema import KEYS, SCHEMAS
@@ -20,8 +20,6 @@ from zvt_crypto.store.lake import coverage, hot
 from zvt_crypto.store.lake.catalog import Catalog, find_series
 from zvt_crypto.store.lake.holding import live_segments
 from zvt_crypto.store.segments.segment import Segment, SegmentFiles
-
-_ALWAYS = Range(-(1 << 62), 1 << 62)
 
 
 def verify(
@@ -62,8 +60,8 @@ class _Check:
             if series_id is None:
                 return
             ledger = coverage.load(connection, series_id)
-            segments = live_segments(connection, series_id, _ALWAYS)
-            warm = hot.select(connection, kind, series_id, *_ALWAYS)
+            segments = live_segments(connection, series_id, ALWAYS)
+            warm = hot.select(connection, kind, series_id, *ALWAYS)
             counts = _counts(connection, series_id)
         self._check_order(segments)
         tallies = Tallies(ledger)

@@ -74,16 +74,15 @@ def segment_path(series: Series, part: Range, unique: str) -> str:
 
 
 def newest_of(segments: Sequence[Segment], asked: Range, last: int) -> list[Segment]:
-    """Return the newest segments that surely hold `last` rows of `asked`."""
-    chosen: list[Segment] = []
-    rows = 0
-    for segment in reversed(segments):
+    """Return the segments that surely hold the newest `last` rows of `asked`, in their order."""
+    rows, oldest = 0, asked.end
+    for segment in sorted(segments, key=lambda one: one.last_us, reverse=True):
         if rows >= last:
             break
-        chosen.append(segment)
+        oldest = min(oldest, segment.first_us)
         # How many rows of one that is cut lie inside is not known without reading it.
         rows += segment.rows if segment.inside(asked) else 0
-    return chosen[::-1]
+    return [one for one in segments if one.last_us >= oldest]
 
 
 class SegmentFiles:

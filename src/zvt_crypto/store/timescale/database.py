@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from queue import Empty, Full, LifoQueue
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeVar
 
 import adbc_driver_manager
 import psycopg
@@ -22,12 +22,11 @@ from psycopg.pq import Format
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from zvt_crypto.core.errors import CryptoError, StoreBusy
+from zvt_crypto.store.timescale.files import Files
 from zvt_crypto.store.timescale.place import Place
 from zvt_crypto.store.timescale.trouble import is_away, is_contention, translated
 
 _T = TypeVar("_T")
-
-Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 
 _EPOCH_US: Final = 946_684_800_000_000
 _CONNECT_S: Final = 5
@@ -43,8 +42,15 @@ _LONGEST_WAIT_S: Final = 1.0
 _POOL_PATIENCE_S: Final = 2.0
 _LIFETIME_S: Final = 3_600.0
 _ARROW_IDLE: Final = 8
+_NO_SNAPSHOT: Final = "42704"
 # Raised before anything was sent: a mistake of this package, no trouble of the server.
 _OURS: Final = (psycopg.ProgrammingError, psycopg.DataError, psycopg.NotSupportedError)
+
+
+class Connection(psycopg.Connection[tuple[Any, ...]]):
+    """A connection to the tables, and the files beside them, if the store has any."""
+
+    files: Files | None = None
 
 
 class _Microseconds(Loader):
@@ -64,18 +70,21 @@ class Database:
 
         Args:
             place: which schema of which database.
-            connections: at most so many at once, and as many again for Arrow.
+            connections: so many transactions at once; one that notes in another one what it is
+                about to do takes two connections. As many again for Arrow.
             patience_s: for how long a server that went away is waited for.
         """
         self.place = place
+        self.files: Files | None = None
         self._patience_s = patience_s
         # Chance only spreads the waits of several processes: nothing depends on it.
         self._random = random.Random()  # noqa: S311
         self._arrow: LifoQueue[Any] = LifoQueue(_ARROW_IDLE)
         self._pool = ConnectionPool(
             place.conninfo,
+            connection_class=Connection,
             min_size=0,
-            max_size=connections,
+            max_size=2 * connections,
             timeout=_POOL_PATIENCE_S,
             reconnect_timeout=_POOL_PATIENCE_S,
             max_lifetime=_LIFETIME_S,
@@ -140,12 +149,21 @@ class Database:
     def arrow(self, query: str, *, snapshot: str | None = None) -> pa.Table:
         """Return what a query gives as an Arrow table.
 
-        `snapshot` is the name of one that a transaction has exported and still holds open.
+        `snapshot` is the name of one that a transaction has exported and still holds open. If the
+        server goes away it goes, too: then that transaction is begun again, not this query.
         """
-        return self._retried(lambda: self._arrow_once(query, snapshot))
+        if snapshot is None:
+            return self._retried(lambda: self._arrow_once(query, snapshot))
+        try:
+            return self._arrow_once(query, snapshot)
+        except adbc_driver_manager.Error as e:
+            if e.sqlstate == _NO_SNAPSHOT:
+                raise psycopg.OperationalError("the server was restarted") from e
+            raise
 
     def _once(self, action: Callable[[Connection], _T], isolation: IsolationLevel | None) -> _T:
         with self._pool.connection() as connection:
+            connection.files = self.files
             if isolation is not None:
                 connection.isolation_level = isolation
                 connection.read_only = True

@@ -63,13 +63,11 @@ def _make(connection: Connection, table: Table, opens: int) -> None:
     Attached, not created as part of the table: that would lock out all readers for the moment.
     """
     name = f"{table.name}_{(_EPOCH + timedelta(microseconds=opens)):%Y%m%d}"
-    row = connection.execute("SELECT to_regclass(%s) IS NOT NULL", (name,)).fetchone()
-    if row is not None and row[0]:
+    if _is_there(connection, name):
         return
     # Others may be making it at this very moment.
     connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (f"zvtc:{name}",))
-    row = connection.execute("SELECT to_regclass(%s) IS NOT NULL", (name,)).fetchone()
-    if row is not None and row[0]:
+    if _is_there(connection, name):
         return
     start, end = moment(opens), moment(table.partition.shift(opens, 1))
     connection.execute(f"CREATE TABLE {name} (LIKE {table.name} INCLUDING ALL)".encode())
@@ -80,3 +78,13 @@ def _make(connection: Connection, table: Table, opens: int) -> None:
         f"ALTER TABLE {table.name} ATTACH PARTITION {name} "
         f"FOR VALUES FROM ('{first}') TO ('{last}')".encode()
     )
+
+
+def _is_there(connection: Connection, name: str) -> bool:
+    # Not `to_regclass`: it answers from a cache, which an advisory lock does not bring up to date.
+    row = connection.execute(
+        "SELECT EXISTS (SELECT FROM pg_class "
+        "WHERE relname = %s AND relnamespace = current_schema::regnamespace)",
+        (name,),
+    ).fetchone()
+    return row is not None and bool(row[0])

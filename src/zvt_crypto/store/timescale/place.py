@@ -1,6 +1,7 @@
 """Where a server store is: its URL, taken apart into what libpq wants and what is ours."""
 
 import re
+from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
@@ -23,12 +24,14 @@ class Place(msgspec.Struct, frozen=True):
         shown: the URL without secrets.
         schema: where our tables are.
         timescaledb: whether to use the extension where the server has it.
+        segments: folder or bucket of the history; None leaves it where the store has it.
     """
 
     conninfo: str
     shown: str
     schema: str = _SCHEMA
     timescaledb: bool = True
+    segments: str | None = None
 
     def __repr__(self) -> str:
         return f"Place({self.shown!r})"
@@ -37,11 +40,11 @@ class Place(msgspec.Struct, frozen=True):
 def parse_place(url: str) -> Place:
     """Return the place a URL names: `postgresql://user:password@host:5432/database?schema=zvtc`.
 
-    Beside libpq's own parameters (`sslmode` and the like) it may say `schema` and
-    `timescaledb=off`.
+    Beside libpq's own parameters (`sslmode` and the like) it may say `schema`, `timescaledb=off`,
+    and `segments=`: a folder or `s3://bucket/prefix` that the history goes to.
 
     Raises:
-        BadStore: the URL is none of these, or asks for segments, which are not built yet.
+        BadStore: the URL is none of these.
     """
     try:
         parts = urlsplit(url)
@@ -59,11 +62,6 @@ def parse_place(url: str) -> Place:
             ours[name] = value
         else:
             libpq.append((name, value))
-    if "segments" in ours:
-        raise BadStore(
-            "a store in PostgreSQL keeps its history in tables: segments= is not built yet",
-            remedy="Leave segments= out, or keep a store in a folder, its segments in a bucket",
-        )
     schema = ours.get("schema", _SCHEMA)
     if not _NAME.fullmatch(schema):
         raise BadStore(
@@ -89,4 +87,18 @@ def parse_place(url: str) -> Place:
         shown=shown,
         schema=schema,
         timescaledb=_FLAGS[flag],
+        segments=_segments(ours.get("segments")),
     )
+
+
+def _segments(asked: str | None) -> str | None:
+    """Return the place of segments; folders in full, as programs are started from everywhere."""
+    if not asked:
+        return None
+    if "://" not in asked:
+        return str(Path(asked).expanduser().absolute())
+    if not asked.startswith("s3://"):
+        raise BadStore(
+            f"{asked!r} is no place for segments", remedy="Write a folder or s3://bucket/prefix"
+        )
+    return asked.rstrip("/")

@@ -1,7 +1,7 @@
 """Reads: rows as Arrow, and what the catalog says of them."""
 
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, TypeAlias
 
 import msgspec
 import numpy as np
@@ -10,12 +10,13 @@ import pyarrow as pa
 from zvt_crypto.core.instrument import Instrument
 from zvt_crypto.core.ledger import Coverage, clip
 from zvt_crypto.core.ranges import Range
-from zvt_crypto.core.rows import arrange, restored
-from zvt_crypto.core.schema import CORRECTIONS, QUARANTINE, RECONCILIATIONS, SCHEMAS
+from zvt_crypto.core.rows import arrange, pc, restored, sorted_together, times
+from zvt_crypto.core.schema import CORRECTIONS, KNOWN, QUARANTINE, RECONCILIATIONS, SCHEMAS
 from zvt_crypto.core.series import Kind, Series
 from zvt_crypto.ports.store import SeriesInfo
 from zvt_crypto.store.intake.fields import table_of, to_series
-from zvt_crypto.store.timescale import agreement, coverage, rows
+from zvt_crypto.store.segments.segment import newest_of
+from zvt_crypto.store.timescale import agreement, coverage, history, rows
 from zvt_crypto.store.timescale.block import Holding
 from zvt_crypto.store.timescale.database import Connection, Database
 from zvt_crypto.store.timescale.tables import TABLES
@@ -33,6 +34,24 @@ FROM pg_class p LEFT JOIN pg_inherits i ON i.inhparent = p.oid
 JOIN pg_class c ON c.oid IN (p.oid, i.inhrelid)
 WHERE p.relnamespace = %s::regnamespace AND p.relname = ANY(%s) GROUP BY 1
 """
+_FILED: Final = """
+SELECT s.exchange, s.symbol, s.kind, s.interval, sum(g.rows)::bigint, sum(g.bytes)::bigint
+FROM segments g JOIN series s ON s.id = g.series_id WHERE g.retired_us IS NULL GROUP BY 1, 2, 3, 4
+"""
+_Filed: TypeAlias = dict[tuple[Any, ...], tuple[Any, ...]]
+
+
+class _Cut(msgspec.Struct, frozen=True):
+    """Which rows are wanted: those known at `as_of`, or the `newest` so many."""
+
+    as_of: int | None
+    newest: int | None
+
+    def known(self, table: pa.Table) -> pa.Table:
+        """Return what was known then, without saying since when."""
+        if self.as_of is not None:
+            table = table.filter(pc.less_equal(table.column(KNOWN.name), self.as_of))
+        return table.drop_columns([KNOWN.name])
 
 
 class Reader:
@@ -52,11 +71,13 @@ class Reader:
         if series_id is None or asked.is_empty or last == 0:
             return SCHEMAS[kind].empty_table()
         # With `as_of` old values may take the place of newer ones: which are the last is seen then.
-        newest = last if as_of is None else None
-        found = self._database.arrow(_query(kind, series_id, asked, as_of, newest))
-        table = plain(kind, found)
-        if newest is not None:
-            table = table.take(pa.array(np.arange(table.num_rows)[::-1])).combine_chunks()
+        cut = _Cut(as_of, last if as_of is None else None)
+        if self._database.files is None:
+            table = self._warm(kind, series_id, asked, cut)
+        else:
+            table = self._database.snapshot(
+                lambda c: self._read_both(c, series, series_id, asked, cut)
+            )
         if as_of is None:
             return table
         table = self._with_old(kind, series_id, asked, as_of, table)
@@ -92,19 +113,23 @@ class Reader:
         schema = self._database.place.schema
         tables = [table.name for table in TABLES.values()]
 
-        def load(connection: Connection) -> tuple[list[tuple[Any, ...]], dict[str, int]]:
+        def load(connection: Connection) -> tuple[list[tuple[Any, ...]], dict[str, int], _Filed]:
             listed = connection.execute(_LISTED).fetchall()
             sizes = dict(connection.execute(_SIZES, (schema, tables)).fetchall())
-            return listed, sizes
+            filed = {tuple(r[:4]): tuple(r[4:]) for r in connection.execute(_FILED).fetchall()}
+            return listed, sizes, filed
 
-        listed, sizes = self._database.snapshot(load)
+        listed, sizes, filed = self._database.snapshot(load)
+        nothing = (0, 0)
         totals: dict[str, int] = {}
         for row in listed:
-            totals[row[2]] = totals.get(row[2], 0) + row[4]
+            rows_hot = row[4] - filed.get(row[:4], nothing)[0]
+            totals[row[2]] = totals.get(row[2], 0) + rows_hot
         infos: list[SeriesInfo] = []
         for row in listed:
+            rows_filed, stored = filed.get(row[:4], nothing)
             size = sizes.get(TABLES[Kind(row[2])].name, 0)
-            stored = size * row[4] // max(totals[row[2]], 1)
+            stored += size * (row[4] - rows_filed) // max(totals[row[2]], 1)
             infos.append(SeriesInfo(to_series(row[:4]), row[4], row[5], row[6], stored))
         return infos
 
@@ -172,27 +197,44 @@ class Reader:
         return self._database.snapshot(lambda c: c.execute(query.encode(), chosen).fetchall())
 
     def _latest(self, kind: Kind, members: dict[int, Series]) -> dict[Series, pa.Table]:
-        table = TABLES[kind]
-        last = self._database.snapshot(
-            lambda c: c.execute(
-                "SELECT id, last_us FROM series WHERE id = ANY(%s::int[]) AND last_us IS NOT NULL",
-                (rows.array(members),),
-            ).fetchall()
-        )
+        if self._database.files is not None:
+            return self._database.snapshot(lambda c: _latest_both(c, kind, members))
+        last = self._database.snapshot(lambda c: _last(c, members))
         if not last:
             return {}
-        # One look into the index each, whatever the planner thinks of tables it has not analysed.
-        pairs = ", ".join(f"({key}, {rows.moment(at)})" for key, at in last)
-        newest = ", ".join(f'"{name}" DESC' for name in table.keys)
-        columns = rows.names(SCHEMAS[kind].names)
-        found = self._database.arrow(
-            f"SELECT v.id, r.* FROM (VALUES {pairs}) AS v (id, at) CROSS JOIN LATERAL "
-            f"(SELECT {columns} FROM {table.name} WHERE series_id = v.id "
-            f'AND "timestamp" = v.at ORDER BY {newest} LIMIT 1) r'
-        )
+        found = self._database.arrow(rows.last_query(TABLES[kind], SCHEMAS[kind].names, last))
         ids = found.column("id").to_pylist()
         ordered = plain(kind, found.drop_columns(["id"]))
         return {members[key]: ordered.slice(place, 1) for place, key in enumerate(ids)}
+
+    def _read_both(
+        self, connection: Connection, series: Series, series_id: int, asked: Range, cut: _Cut
+    ) -> pa.Table:
+        """Return rows of the table and of files: of one snapshot, while rows move between them."""
+        kind = series.kind
+        ((snapshot,),) = connection.execute("SELECT pg_export_snapshot()").fetchall()
+        warm = self._warm(kind, series_id, asked, cut, snapshot)
+        segments = history.live(connection, series_id, asked)
+        if cut.newest is not None:
+            if warm.num_rows == cut.newest:
+                oldest = int(times(warm)[0])
+                segments = [one for one in segments if one.last_us >= oldest]
+            segments = newest_of(segments, asked, cut.newest)
+        cold = [
+            plain(kind, cut.known(one))
+            for one in history.read_all(connection, kind, segments, asked)
+        ]
+        table = sorted_together(kind, [*cold, warm]) if cold else warm
+        return table if cut.newest is None else table.slice(max(table.num_rows - cut.newest, 0))
+
+    def _warm(
+        self, kind: Kind, series_id: int, asked: Range, cut: _Cut, snapshot: str | None = None
+    ) -> pa.Table:
+        query = _query(kind, series_id, asked, cut.as_of, cut.newest)
+        table = plain(kind, self._database.arrow(query, snapshot=snapshot))
+        if cut.newest is None:
+            return table
+        return table.take(pa.array(np.arange(table.num_rows)[::-1])).combine_chunks()
 
     def _with_old(
         self, kind: Kind, series_id: int, asked: Range, as_of: int, table: pa.Table
@@ -210,6 +252,43 @@ class Reader:
         past = restored(kind, [row[:2] for row in old], [row[2] for row in old])
         both = pa.concat_tables([table, past]).combine_chunks()
         return arrange(kind, both, np.zeros(both.num_rows, dtype=np.int64))[0]
+
+
+def _last(connection: Connection, members: Iterable[int]) -> list[tuple[int, int]]:
+    """Return number and time of the last row of each series that has rows."""
+    return connection.execute(
+        "SELECT id, last_us FROM series WHERE id = ANY(%s::int[]) AND last_us IS NOT NULL",
+        (rows.array(members),),
+    ).fetchall()
+
+
+def _latest_both(
+    connection: Connection, kind: Kind, members: dict[int, Series]
+) -> dict[Series, pa.Table]:
+    """Return the newest row of each series, wherever it lies."""
+    last = _last(connection, members)
+    ids, ends = [key for key, _ in last], [at for _, at in last]
+    found: dict[Series, pa.Table] = {}
+    if not last:
+        return found
+    filed = connection.execute(
+        "SELECT DISTINCT w.id FROM unnest(%s::int[], %s::bigint[]) AS w (id, at) JOIN segments g "
+        "ON g.series_id = w.id AND g.last_us = w.at AND g.retired_us IS NULL",
+        (rows.array(ids), rows.array(ends)),
+    ).fetchall()
+    in_files = {key for (key,) in filed}
+    hot = [(key, at) for key, at in last if key not in in_files]
+    if hot:
+        ordered, groups = rows.last_of(connection, TABLES[kind], hot)
+        found |= {
+            members[key]: plain(kind, ordered.slice(at, 1).drop_columns([KNOWN.name]))
+            for at, key in enumerate(groups)
+        }
+    for key, at in last:
+        if key in in_files:
+            one = rows.newest(connection, TABLES[kind], key, Range(at, at + 1), 1)
+            found[members[key]] = plain(kind, one.drop_columns([KNOWN.name]))
+    return found
 
 
 def plain(kind: Kind, found: pa.Table) -> pa.Table:

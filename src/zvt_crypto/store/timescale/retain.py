@@ -9,16 +9,15 @@ from typing import Final
 from psycopg import sql
 
 from zvt_crypto.core.ledger import forgotten
-from zvt_crypto.core.ranges import Range
+from zvt_crypto.core.ranges import ALWAYS, Range
 from zvt_crypto.core.series import Kind, Series
 from zvt_crypto.store.intake.fields import to_series
-from zvt_crypto.store.timescale import block, coverage
+from zvt_crypto.store.timescale import block, coverage, rows
 from zvt_crypto.store.timescale.block import Holding
 from zvt_crypto.store.timescale.database import Connection
 from zvt_crypto.store.timescale.rows import moment
 from zvt_crypto.store.timescale.tables import TABLES, Table, block_us
 
-_BEGINNING: Final = -(1 << 62)
 # Ordered like every other lock of series, so that commits and this never wait in a circle.
 _LOCK: Final = (
     "SELECT id, exchange, symbol, kind, interval, known_us FROM series "
@@ -47,13 +46,20 @@ def retain(connection: Connection, kind: Kind, before_us: int, clock_us: int) ->
     locked = connection.execute(_LOCK, (kind.value,)).fetchall()
     chunks = connection.execute(_HYPER if is_hyper else _NATIVE, (table.name,)).fetchall()
     doomed = [(name, end) for name, end in chunks if end <= before_us]
-    if not doomed:
+    ends = [end for _, end in doomed]
+    if connection.files is not None:
+        # What lies in files has no chunks: it goes by the calendar that partitions would have.
+        ends.append(table.partition.floor(before_us))
+    if not ends:
         return 0, before_us
-    kept_from = max(end for _, end in doomed)
-    _drop(connection, table, [name for name, _ in doomed], kept_from, is_hyper=is_hyper)
-    gone = Range(_BEGINNING, kept_from)
+    kept_from = max(ends)
+    if doomed:
+        _drop(connection, table, [name for name, _ in doomed], kept_from, is_hyper=is_hyper)
+    gone = Range(ALWAYS.start, kept_from)
     for series_id, *fields, known_us in locked:
         now_us = max(clock_us, known_us + 1)
+        if connection.files is not None:
+            rows.remove_range(connection, table, series_id, gone)
         _forget(connection, to_series(fields), series_id, gone, now_us)
     return len(doomed), kept_from
 
@@ -86,6 +92,6 @@ def _forget(
         connection.execute(statement.encode(), (series_id, gone.end))
 
     existing = coverage.load(connection, series_id)
-    hull = Range(_BEGINNING, max([gone.end, *(entry.end for entry in existing)]))
+    hull = Range(ALWAYS.start, max([gone.end, *(entry.end for entry in existing)]))
     view = Holding(connection, series, series_id, hull)
     coverage.replace(connection, series_id, existing, forgotten(existing, gone, view.measure))

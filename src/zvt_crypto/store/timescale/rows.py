@@ -1,4 +1,4 @@
-"""Rows in and out of tables, inside a transaction."""
+"""Rows in and out of tables, and of the files beside them, inside a transaction."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
@@ -9,7 +9,10 @@ import pyarrow as pa
 from psycopg import sql
 
 from zvt_crypto.core.ranges import Range
+from zvt_crypto.core.rows import sorted_together, times
 from zvt_crypto.core.schema import SCHEMAS, TIMESTAMP
+from zvt_crypto.store.segments.segment import newest_of
+from zvt_crypto.store.timescale import history
 from zvt_crypto.store.timescale.database import Connection
 from zvt_crypto.store.timescale.encode import encode
 from zvt_crypto.store.timescale.tables import Table
@@ -56,8 +59,53 @@ def select(connection: Connection, table: Table, series_id: int, asked: Range) -
         f"WHERE series_id = {series_id} AND {within(asked)} ORDER BY {names(table.keys)}"
     )
     with connection.cursor(binary=True) as cursor:
-        rows = cursor.execute(query.encode()).fetchall()
-    return _table(table.schema, rows)
+        warm = _table(table.schema, cursor.execute(query.encode()).fetchall())
+    cold = history.read(connection, table.kind, series_id, asked)
+    return sorted_together(table.kind, [*cold, warm]) if cold else warm
+
+
+def newest(
+    connection: Connection, table: Table, series_id: int, asked: Range, count: int
+) -> pa.Table:
+    """Return the last rows of a series in `asked`, in key order, with `known_us`."""
+    order = ", ".join(f'"{name}" DESC' for name in table.keys)
+    query = (
+        f"SELECT {names(table.columns)} FROM {table.name} "
+        f"WHERE series_id = {series_id} AND {within(asked)} ORDER BY {order} LIMIT {int(count)}"
+    )
+    with connection.cursor(binary=True) as cursor:
+        warm = _table(table.schema, cursor.execute(query.encode()).fetchall()[::-1])
+    segments = history.live(connection, series_id, asked)
+    if warm.num_rows == count:
+        oldest = int(times(warm)[0])
+        segments = [segment for segment in segments if segment.last_us >= oldest]
+    cold = history.read_all(connection, table.kind, newest_of(segments, asked, count), asked)
+    if not cold:
+        return warm
+    both = sorted_together(table.kind, [*cold, warm])
+    return both.slice(max(both.num_rows - count, 0))
+
+
+def last_query(table: Table, columns: Sequence[str], ends: Iterable[tuple[int, int]]) -> str:
+    """Return SQL for the last row of each series, which is at the time given; `id` comes first."""
+    # One look into the index each, whatever the planner thinks of tables it has not analysed.
+    pairs = ", ".join(f"({key}, {moment(at)})" for key, at in ends)
+    order = ", ".join(f'"{name}" DESC' for name in table.keys)
+    return (
+        f"SELECT v.id, r.* FROM (VALUES {pairs}) AS v (id, at) CROSS JOIN LATERAL "
+        f"(SELECT {names(columns)} FROM {table.name} WHERE series_id = v.id "
+        f'AND "timestamp" = v.at ORDER BY {order} LIMIT 1) r'
+    )
+
+
+def last_of(
+    connection: Connection, table: Table, ends: Iterable[tuple[int, int]]
+) -> tuple[pa.Table, list[int]]:
+    """Return the last row of each series, with `known_us`, and whose each is."""
+    query = last_query(table, table.columns, ends)
+    with connection.cursor(binary=True) as cursor:
+        found = cursor.execute(query.encode()).fetchall()
+    return _table(table.schema, [row[1:] for row in found]), [row[0] for row in found]
 
 
 def moments(connection: Connection, table: Table, series_id: int, asked: Range) -> list[int]:
@@ -67,7 +115,11 @@ def moments(connection: Connection, table: Table, series_id: int, asked: Range) 
         f'WHERE series_id = {series_id} AND {within(asked)} ORDER BY "timestamp"'
     )
     with connection.cursor(binary=True) as cursor:
-        return [at for (at,) in cursor.execute(query.encode()).fetchall()]
+        warm = [at for (at,) in cursor.execute(query.encode()).fetchall()]
+    cold = history.read(connection, table.kind, series_id, asked)
+    if not cold:
+        return warm
+    return sorted([*warm, *(at for one in cold for at in times(one).tolist())])
 
 
 def copy_in(
@@ -94,6 +146,7 @@ def remove(connection: Connection, table: Table, series_id: int, doomed: pa.Tabl
     """Remove the rows of the keys of `doomed`."""
     if not doomed.num_rows:
         return
+    history.remove(connection, table.kind, series_id, doomed)
     at = doomed.column("timestamp").cast(pa.int64()).to_pylist()
     # Between its ends: else every partition there is would be looked into.
     hull = Range(min(at), max(at) + 1)
@@ -118,6 +171,7 @@ def remove_range(connection: Connection, table: Table, series_id: int, asked: Ra
     """Remove all rows of a series in `asked`."""
     query = f"DELETE FROM {table.name} WHERE series_id = {series_id} AND {within(asked)}"
     connection.execute(query.encode())
+    history.remove_range(connection, table.kind, series_id, asked)
 
 
 def bytes_of(text: str) -> bytes:

@@ -19,7 +19,7 @@ from zvt_crypto.core.errors import BadStore
 from zvt_crypto.store.timescale.place import Place
 from zvt_crypto.store.timescale.trouble import translated
 
-HEAD: Final = "0005"
+HEAD: Final = "0007"
 """The revision this version of the package works with."""
 
 # Alembic keeps what it is doing in its modules: threads would get into each other's way.

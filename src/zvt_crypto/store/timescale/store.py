@@ -1,42 +1,62 @@
 """The server store. See the package's docstring."""
 
 import asyncio
+import logging
+import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
 import msgspec
 import pyarrow as pa
 
-from zvt_crypto.core.errors import UsageError
+from zvt_crypto.core.errors import BadStore, CryptoError, UsageError
 from zvt_crypto.core.instrument import Instrument
 from zvt_crypto.core.ledger import Coverage, taken_back
 from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.series import Kind, Series
 from zvt_crypto.ports.lease import Lease
-from zvt_crypto.ports.store import Batch, Committed, Fact, SeriesInfo, Verified
+from zvt_crypto.ports.store import (
+    Batch,
+    Committed,
+    Fact,
+    Published,
+    SeriesInfo,
+    TableFormat,
+    Upkept,
+    Verified,
+)
 from zvt_crypto.ports.transfer import PARCEL_ROWS, Listing, Parcel, Seal, Unpacked
-from zvt_crypto.store.timescale import block, coverage, level, rows, schema
+from zvt_crypto.store.segments.publish import publish
+from zvt_crypto.store.segments.retry import retried
+from zvt_crypto.store.timescale import block, coverage, history, level, rows, schema
 from zvt_crypto.store.timescale.block import Holding
 from zvt_crypto.store.timescale.database import Connection, Database
+from zvt_crypto.store.timescale.files import FILED_ROWS, Files
 from zvt_crypto.store.timescale.lease import LeaseTable
 from zvt_crypto.store.timescale.level import Level
 from zvt_crypto.store.timescale.partition import Partitions
 from zvt_crypto.store.timescale.place import Place, parse_place
 from zvt_crypto.store.timescale.reader import Reader
 from zvt_crypto.store.timescale.retain import retain
-from zvt_crypto.store.timescale.tables import TABLES
+from zvt_crypto.store.timescale.tables import TABLES, block_us
 from zvt_crypto.store.timescale.transfer import Mover
+from zvt_crypto.store.timescale.upkeep import Upkeep, rules, set_rule
 from zvt_crypto.store.timescale.verify import verify
 from zvt_crypto.store.timescale.writer import Numbers, Writer
+
+_log = logging.getLogger(__name__)
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 _THREADS: Final = 8
 _PATIENCE_S: Final = 30.0
+_UPKEEP_EVERY_S: Final = 600.0
+_RETIRED_KEPT_S: Final = 86_400.0
 
 
 def _now_us() -> int:
@@ -55,6 +75,9 @@ class TimescaleStore:
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="timescale")
         self._reader = Reader(self._database, self._numbers)
         self._leases = LeaseTable(self._database)
+        self._upkeep = Upkeep(self._database, f"upkeep-{secrets.token_hex(6)}", clock)
+        self._behind = ThreadPoolExecutor(1, thread_name_prefix="timescale-upkeep")
+        self._kept_s = time.monotonic()
         self._is_closed = False
         self._writer: Writer
         self._mover: Mover
@@ -68,6 +91,7 @@ class TimescaleStore:
         create: bool = True,
         clock: Callable[[], int] = _now_us,
         patience_s: float = _PATIENCE_S,
+        filed_rows: int = FILED_ROWS,
     ) -> "TimescaleStore":
         """Open the store at `url`; see `place.parse_place` for what it may say.
 
@@ -76,28 +100,48 @@ class TimescaleStore:
             create: make the schema if it is not there.
             clock: UTC in microseconds; commits to a series are strictly later than those before.
             patience_s: how long a server that went away is waited for.
+            filed_rows: so many rows of one series go into files at once, where there are any.
 
         Raises:
             BadStore: no such database, no rights, or a schema of another version.
             StoreAway: the server does not answer.
         """
         store = cls(parse_place(url), clock, patience_s)
-        await asyncio.to_thread(store._start, create)
+        await asyncio.to_thread(store._start, create, filed_rows)
         return store
 
-    def _start(self, create: bool) -> None:  # noqa: FBT001 - called by `open` alone
+    def _start(self, create: bool, filed_rows: int) -> None:  # noqa: FBT001 - `open` alone calls
         try:
             schema.ensure(self._place, create=create)
             self._database.open()
-            layout = self._database.snapshot(
-                lambda c: c.execute("SELECT value FROM setting WHERE name = 'layout'").fetchone()
-            )
+            settings = self._database.snapshot(_settings)
+            url = self._settle_segments(settings.get("segments_url"))
         except BaseException:
             self._shut()
             raise
-        self._partitions = Partitions(self._database, is_needed=layout == ("partition",))
+        if url is not None:
+            self._database.files = Files(
+                url,
+                partial(history.announce, self._database),
+                filed_rows=filed_rows,
+                keeps_minutes="features" in settings,
+            )
+        is_partitioned = settings.get("layout") == "partition"
+        self._partitions = Partitions(self._database, is_needed=is_partitioned)
         tools = (self._database, self._numbers, self._partitions, self._clock)
         self._writer, self._mover = Writer(*tools), Mover(*tools)
+
+    def _settle_segments(self, known: str | None) -> str | None:
+        """Return where the history is: as the store remembers, or as asked the first time."""
+        asked = self._place.segments
+        if known is None and asked is not None:
+            known = self._database.transact(lambda c: _remember(c, asked))
+        if asked not in (None, known):
+            raise BadStore(
+                f"the segments of the store at {self._place.shown} are at {known}, not at {asked}",
+                remedy="Leave segments= out, or choose another schema",
+            )
+        return known
 
     @property
     def url(self) -> str:
@@ -106,7 +150,9 @@ class TimescaleStore:
 
     async def commit(self, batches: Sequence[Batch]) -> list[Committed]:
         """Make all batches durable in one transaction; see `Store.commit`."""
-        return await self._run(self._writer.commit, batches)
+        done = await self._run(self._writer.commit, batches)
+        self._after_commit()
+        return done
 
     async def read(
         self, series: Series, asked: Range, *, as_of: int | None = None, last: int | None = None
@@ -160,16 +206,20 @@ class TimescaleStore:
     async def discard(self, series: Series, asked: Range) -> Range:
         """Take back what is held in `asked`; see `Store.discard`."""
         number = (await self._run(self._numbers.of, [series])).get(series)
-        if number is not None and not asked.is_empty:
-            await self._run(
-                self._database.transact,
-                lambda c: _discard(c, series, number, asked, self._clock()),
-            )
-        return asked
+        if number is None or asked.is_empty:
+            return asked
+        return await self._run(
+            self._database.transact,
+            lambda c: _discard(c, series, number, asked, self._clock()),
+        )
 
     async def describe(self) -> list[Fact]:
         """Return what server and schema are, what they can do, and what is missing."""
-        return await self._run(self._database.snapshot, level.describe)
+
+        def facts(connection: Connection) -> list[Fact]:
+            return [*level.describe(connection), *_kept(connection, rules(self._database))]
+
+        return await self._run(self._database.snapshot, facts)
 
     async def refresh(self) -> list[str]:
         """Bring the views of coarser candles up to date now; return their names.
@@ -198,10 +248,37 @@ class TimescaleStore:
         self._partitions.forget()
         return kept_from
 
+    async def retention(self) -> dict[Kind, int]:
+        """Return for how many seconds rows are kept, of the kinds that have a rule."""
+        return await self._run(rules, self._database)
+
+    async def set_retention(self, kind: Kind, keep_s: int | None) -> None:
+        """Make or lift the rule of a kind; see `Retainer.set_retention`."""
+        if kind not in TABLES:
+            raise UsageError(f"{kind} is not a kind that is stored")
+        await self._run(self._database.transact, lambda c: set_rule(c, kind, keep_s))
+
+    async def upkeep(self) -> Upkept | None:
+        """Apply rules of retention, move settled months into files, remove what is not needed."""
+        return await self._run(self._keep_house)
+
+    async def publish(self, form: TableFormat, target: str | Path | None = None) -> list[Published]:
+        """Show the history in files to other engines; see `Publisher.publish`.
+
+        What lies in tables is not shown: it is for SQL to read.
+        """
+        files = self._database.files
+        if files is None:
+            raise UsageError(
+                f"the store {self.url} keeps its history in tables, which cannot be published",
+                remedy="Give its URL ?segments=s3://bucket/prefix or a folder",
+            )
+        members = await self._run(self._database.snapshot, history.members)
+        return await self._run(publish, members, files.storage, form, target)
+
     async def vacuum(self, *, older_than_s: float = 86_400.0) -> int:
-        """Return 0: the server itself removes what nobody can see any more."""
-        del older_than_s
-        return 0
+        """Remove files replaced so long ago; of tables the server itself takes care."""
+        return await self._run(history.sweep, self._database, older_than_s)
 
     async def acquire(
         self, names: Sequence[str], holder: str, for_s: float, note: str = ""
@@ -257,20 +334,66 @@ class TimescaleStore:
 
     async def _run(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, partial(function, *args, **kwargs))
+        work = partial(function, *args, **kwargs)
+        if self._database.files is not None:
+            # All of it may be repeated: it happens in a transaction, or changes nothing.
+            work = partial(retried, self._place.shown, work)
+        return await loop.run_in_executor(self._pool, work)
+
+    def _after_commit(self) -> None:
+        if time.monotonic() - self._kept_s > _UPKEEP_EVERY_S:
+            self._kept_s = time.monotonic()
+            self._behind.submit(self._keep_house_quietly)
+
+    def _keep_house(self) -> Upkept | None:
+        return self._upkeep.run(_RETIRED_KEPT_S)
+
+    def _keep_house_quietly(self) -> None:
+        try:
+            self._keep_house()
+        except (CryptoError, OSError) as e:  # it is done again next time
+            _log.warning("store_upkeep_failed", extra={"detail": str(e)})
 
     def _shut(self) -> None:
+        self._upkeep.stop()
+        self._behind.shutdown(wait=True, cancel_futures=True)
         self._pool.shutdown(wait=True)
         self._database.close()
 
 
+def _settings(connection: Connection) -> dict[str, str]:
+    return dict(connection.execute("SELECT name, value FROM setting").fetchall())
+
+
+def _remember(connection: Connection, url: str) -> str:
+    """Note where segments go, unless another process has just done so; return what holds."""
+    connection.execute(
+        "INSERT INTO setting VALUES ('segments_url', %s) ON CONFLICT DO NOTHING", (url,)
+    )
+    return _settings(connection)["segments_url"]
+
+
+def _kept(connection: Connection, ages: dict[Kind, int]) -> Iterator[Fact]:
+    """Tell what is kept where, and for how long."""
+    if connection.files is not None:
+        ((count, held, size),) = connection.execute(
+            "SELECT count(*), COALESCE(sum(rows), 0), COALESCE(sum(bytes), 0) FROM segments "
+            "WHERE retired_us IS NULL"
+        ).fetchall()
+        where = connection.files.storage.url
+        yield Fact("segments", f"{where}: {count:,} files, {held:,} rows, {size:,} bytes")
+    for kind, seconds in ages.items():
+        yield Fact("retention", f"{kind} are kept for {seconds / 86_400:g} days")
+
+
 def _discard(
     connection: Connection, series: Series, series_id: int, asked: Range, clock_us: int
-) -> None:
+) -> Range:
     row = connection.execute(
         "SELECT known_us FROM series WHERE id = %s FOR NO KEY UPDATE", (series_id,)
     ).fetchone()
     now_us = max(clock_us, (row[0] if row else 0) + 1)
+    asked = history.drop_unreadable(connection, series, series_id, asked, block_us(series))
     rows.remove_range(connection, TABLES[series.kind], series_id, asked)
     # Rows that `verify` refuted may lie in no block, or not in the one that counts them.
     for one in block.load(connection, series, series_id, asked):
@@ -282,6 +405,7 @@ def _discard(
         return taken_back(existing, asked, view.measure, now_us)
 
     coverage.revised(connection, series_id, asked, without)
+    return asked
 
 
 def _write_instruments(

@@ -26,7 +26,7 @@ from zvt_crypto.core.parcel import (
 )
 from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.rowindex import RowIndex
-from zvt_crypto.core.rows import times
+from zvt_crypto.core.rows import sorted_together, times
 from zvt_crypto.core.schema import SCHEMAS
 from zvt_crypto.core.series import Kind, Series
 from zvt_crypto.core.unpacking import (
@@ -40,7 +40,7 @@ from zvt_crypto.core.unpacking import (
 )
 from zvt_crypto.ports.connector import Rejected
 from zvt_crypto.store.intake.fields import to_series
-from zvt_crypto.store.timescale import agreement, block, coverage, rows
+from zvt_crypto.store.timescale import agreement, block, coverage, history, rows
 from zvt_crypto.store.timescale.block import Holding
 from zvt_crypto.store.timescale.database import Connection, Database
 from zvt_crypto.store.timescale.partition import Partitions
@@ -178,12 +178,15 @@ class Mover:
             f"WHERE series_id = {series_id} AND {rows.within(asked)} "
             f"ORDER BY {rows.names(table.keys)}"
         )
-        found = self._database.arrow(query, snapshot=snapshot)
+        schema = _schema(series.kind)
+        hot = self._database.arrow(query, snapshot=snapshot).cast(schema)
+        filed = history.read(connection, series.kind, series_id, asked)
+        cold = [one.cast(schema) for one in filed]
         ledger = coverage.load(connection, series_id, asked)
         return Parcel(
             series=series,
             range=asked,
-            table=found.cast(_schema(series.kind)).combine_chunks(),
+            table=sorted_together(series.kind, [hot, *cold]) if cold else hot.combine_chunks(),
             ledger=tuple(clip(ledger, asked, holding.measure)),
             corrections=tuple(_corrections(connection, series_id, asked)),
             rejected=tuple(_refused(connection, series_id, asked)),
@@ -247,7 +250,11 @@ def _enter_rows(
     wanted = merged.table.filter(pa.array(inside(times(merged.table), stretches))).combine_chunks()
     ids = np.full(wanted.num_rows, series_id, dtype=np.int32)
     plain, known = wanted.drop_columns([KNOWN.name]), np.asarray(wanted.column(KNOWN.name))
-    rows.copy_in(connection, table, plain, ids, known)
+    files = connection.files
+    if files is not None and files.takes(series) and wanted.num_rows >= files.filed_rows:
+        history.enter(connection, series, series_id, wanted)
+    else:
+        rows.copy_in(connection, table, plain, ids, known)
     if kept:
         for stretch in stretches:
             for one in block.load(connection, series, series_id, stretch):

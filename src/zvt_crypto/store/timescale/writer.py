@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
@@ -23,7 +24,7 @@ from zvt_crypto.store.intake.compare import Correction, compare
 from zvt_crypto.store.intake.fields import series_key
 from zvt_crypto.store.intake.growth import clusters, extend
 from zvt_crypto.store.intake.share import Share, sort_in
-from zvt_crypto.store.timescale import agreement, block, coverage, rows
+from zvt_crypto.store.timescale import agreement, block, coverage, history, rows
 from zvt_crypto.store.timescale.block import Block, Holding
 from zvt_crypto.store.timescale.database import Connection, Database
 from zvt_crypto.store.timescale.partition import Partitions
@@ -130,7 +131,11 @@ class Writer:
             return done
         numbers = self._numbers.of([share.series for share in shares], enter=True)
         needed = [(TABLES[share.series.kind], share.hull) for share in shares if share.rows]
-        self._partitions.ensure(needed)
+        # Rows that go into files need no partition; should one turn out to, it is made then.
+        most = math.inf if self._database.files is None else self._database.files.filed_rows
+        self._partitions.ensure(
+            (TABLES[share.series.kind], share.hull) for share in shares if 0 < share.rows < most
+        )
         try:
             works = self._database.transact(lambda c: self._apply(c, shares, numbers))
         except StoreCorrupt as e:
@@ -242,6 +247,9 @@ def _compare(connection: Connection, work: Work) -> None:
 
 
 def _write_rows(connection: Connection, kind: Kind, works: Sequence[Work], now_us: int) -> None:
+    works = [work for work in works if not _file(connection, work, now_us)]
+    if not works:
+        return
     written = [work.inserted + work.corrected for work in works]
     ids = np.repeat(np.array([work.series_id for work in works], dtype=np.int32), written)
     lot = works[0].share.lot.table
@@ -255,6 +263,20 @@ def _write_rows(connection: Connection, kind: Kind, works: Sequence[Work], now_u
         lot = pa.concat_tables(parts).combine_chunks()
     known = np.full(len(ids), now_us, dtype=np.int64)
     rows.copy_in(connection, TABLES[kind], lot, ids, known)
+
+
+def _file(connection: Connection, work: Work, now_us: int) -> bool:
+    """Put the rows of a large share into files, if the store has any; return whether it did."""
+    files, series = connection.files, work.share.series
+    rows_written = work.inserted + work.corrected
+    if files is None or rows_written < files.filed_rows or not files.takes(series):
+        return False
+    table = work.share.table
+    if work.fresh is not None:
+        table = table.filter(pa.array(work.fresh)).combine_chunks()
+    known = pa.array(np.full(table.num_rows, now_us, dtype=np.int64))
+    history.enter(connection, series, work.series_id, table.append_column(KNOWN, known))
+    return True
 
 
 def _count(connection: Connection, works: Sequence[Work], now_us: int) -> None:

@@ -10,8 +10,8 @@ import pytest
 from zvt_crypto.core.errors import StoreFull
 from zvt_crypto.core.interval import Interval
 from zvt_crypto.core.ledger import Source, Verdict
-from zvt_crypto.core.parcel import ALWAYS, Parcel, Unpacked
-from zvt_crypto.core.ranges import Range
+from zvt_crypto.core.parcel import Parcel, Unpacked
+from zvt_crypto.core.ranges import ALWAYS, Range
 from zvt_crypto.core.schema import SCHEMAS, TIMESTAMP
 from zvt_crypto.core.series import Kind, Series, candle_series
 from zvt_crypto.ports.store import Batch, Finding

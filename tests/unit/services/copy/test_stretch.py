@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from zvt_crypto.core.digest import Digest
 from zvt_crypto.core.ledger import Coverage, Source, Verdict
-from zvt_crypto.core.parcel import ALWAYS, BLANK, Seal, Tally
-from zvt_crypto.core.ranges import Range
+from zvt_crypto.core.parcel import BLANK, Seal, Tally
+from zvt_crypto.core.ranges import ALWAYS, Range
 from zvt_crypto.core.timestamp import to_us
 from zvt_crypto.services.copy.stretch import LEVELS, lacks, parts
 
