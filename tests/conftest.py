@@ -76,7 +76,8 @@ def _needs_timescale(item: pytest.Item) -> bool:
     if not isinstance(item, pytest.Function):
         return False
     params = item.callspec.params.values() if hasattr(item, "callspec") else ()
-    return "timescale" in params or "timescale_url" in item.fixturenames
+    named = any(str(value).startswith("timescale") for value in params)
+    return named or "timescale_url" in item.fixturenames
 
 
 _SHARED = Path(

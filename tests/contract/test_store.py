@@ -75,7 +75,17 @@ def clock() -> TickingClock:
     return TickingClock()
 
 
-@pytest.fixture(params=["memory", "lake", "lake_s3", "postgres", "postgres_files", "timescale"])
+@pytest.fixture(
+    params=[
+        "memory",
+        "lake",
+        "lake_s3",
+        "postgres",
+        "postgres_files",
+        "timescale",
+        "timescale_files",
+    ]
+)
 async def store(
     request: pytest.FixtureRequest, tmp_path: Path, clock: TickingClock
 ) -> AsyncIterator[Store]:
@@ -86,8 +96,9 @@ async def store(
     elif request.param in ("postgres", "timescale"):
         new_url = request.getfixturevalue(f"{request.param}_url")
         opened = await TimescaleStore.open(new_url(), clock=clock)
-    elif request.param == "postgres_files":
-        url = f"{request.getfixturevalue('postgres_url')()}&segments={tmp_path}/segments"
+    elif request.param in ("postgres_files", "timescale_files"):
+        new_url = request.getfixturevalue(request.param.replace("files", "url"))
+        url = f"{new_url()}&segments={tmp_path}/segments"
         opened = await TimescaleStore.open(url, clock=clock, filed_rows=1)
     else:
         url = request.getfixturevalue("bucket_url")
