@@ -1,7 +1,10 @@
 """The server store under the bench, beside the same server without ledger and blocks."""
 
+import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
+from urllib.parse import parse_qsl, quote, urlencode
 
 import polars as pl
 import psycopg
@@ -11,6 +14,7 @@ from psycopg import sql
 from zvt_crypto.cli.bench.engine import LiveTable, plain_rows
 from zvt_crypto.cli.bench.live import TABLES, Rows
 from zvt_crypto.cli.bench.measure import Target
+from zvt_crypto.core.errors import UsageError
 from zvt_crypto.core.schema import CANDLES, KEYS
 from zvt_crypto.settings import mask_url
 
@@ -26,9 +30,16 @@ class ServerEngine:
         """Work in schemas that begin with `prefix`."""
         base, _, query = url.partition("?")
         self._base = base.replace("timescale://", "postgresql://", 1)
-        self._query = f"&{query}" if query else ""
+        asked = dict(parse_qsl(query))
+        self._segments = asked.pop("segments", None)
+        if self._segments is not None and "://" in self._segments:
+            raise UsageError(
+                "the bench does not clean up in buckets",
+                remedy="Name a folder with segments=, which it empties afterwards",
+            )
+        self._query = f"&{urlencode(asked)}" if asked else ""
         self._prefix = prefix
-        self.name = mask_url(self._base)
+        self.name = mask_url(self._base) + (", history in files" if self._segments else "")
         self._bare = f"{prefix}_bare"
 
     @property
@@ -39,11 +50,16 @@ class ServerEngine:
 
     def place(self, name: str) -> str:
         """See `Engine`."""
-        return f"{self._base}?schema={self._prefix}_{name}{self._query}"
+        mark = f"{self._prefix}_{name}"
+        files = f"&segments={quote(str(self._folder(mark)))}" if self._segments else ""
+        return f"{self._base}?schema={mark}{self._query}{files}"
 
     def discard(self, name: str) -> None:
         """See `Engine`."""
-        self._drop(f"{self._prefix}_{name}")
+        mark = f"{self._prefix}_{name}"
+        self._drop(mark)
+        if self._segments is not None:
+            shutil.rmtree(self._folder(mark), ignore_errors=True)
 
     def fill(self, table: pa.Table) -> None:
         """See `Engine`."""
@@ -74,6 +90,9 @@ class ServerEngine:
     def close(self) -> None:
         """Remove the bare tables."""
         self._drop(self._bare)
+
+    def _folder(self, mark: str) -> Path:
+        return Path(self._segments or "", mark)
 
     def _connected(self, *, autocommit: bool = False) -> psycopg.Connection[tuple[object, ...]]:
         connection = psycopg.connect(self._base, autocommit=autocommit)

@@ -7,6 +7,7 @@ from zvt_crypto.core.errors import StoreBusy
 from zvt_crypto.core.ledger import taken_back
 from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.series import Series
+from zvt_crypto.store.intake.ledger import hull
 from zvt_crypto.store.lake import coverage
 from zvt_crypto.store.lake.catalog import Catalog, Transaction, find_series
 from zvt_crypto.store.lake.holding import Holding
@@ -35,9 +36,9 @@ def discard(
                 now, connection = transaction.now_us, transaction.connection
                 merger.apply(connection, series, series_id, parts, now)
                 recount(transaction.connection, series_id)
-                hull = coverage.hull(connection, series_id, taken)
-                holding = Holding(connection, files, series, series_id, hull)
                 existing = coverage.load(connection, series_id, taken)
+                around = hull(taken, existing)
+                holding = Holding(connection, files, series, series_id, around)
                 after = taken_back(existing, taken, holding.measure, now)
                 coverage.replace(connection, series_id, existing, after)
         except Conflict:

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.rowindex import RowIndex
-from zvt_crypto.core.rows import Int64s, times
+from zvt_crypto.core.rows import Int64s, sorted_together, times
 from zvt_crypto.core.schema import SCHEMAS
 from zvt_crypto.core.series import Kind, Series
 from zvt_crypto.core.unpacking import inside
@@ -28,12 +28,7 @@ from zvt_crypto.store.intake.share import Share
 from zvt_crypto.store.lake import hot
 from zvt_crypto.store.lake.catalog import Transaction
 from zvt_crypto.store.lake.chunk import Chunk, unpack
-from zvt_crypto.store.lake.combine import (
-    combine,
-    record_corrections,
-    sorted_together,
-    without_time,
-)
+from zvt_crypto.store.lake.combine import combine, record_corrections, without_time
 from zvt_crypto.store.lake.holding import Holding, live_segments
 from zvt_crypto.store.segments.segment import Segment, SegmentFiles, partition, segment_path
 

@@ -103,7 +103,11 @@ class Reader:
                 "WHERE g.retired_us IS NULL ORDER BY g.path"
             ).fetchall()
         return [
-            Member(to_series(row[:4]), Segment(*row[4:7], EMPTY_DIGEST, *row[7:])) for row in rows
+            Member(
+                to_series(row[:4]),
+                Segment(row[4], row[5], row[6], digest=EMPTY_DIGEST, bytes=row[7], path=row[8]),
+            )
+            for row in rows
         ]
 
     def series(self) -> list[SeriesInfo]:

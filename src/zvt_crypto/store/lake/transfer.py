@@ -40,6 +40,7 @@ from zvt_crypto.core.unpacking import (
 )
 from zvt_crypto.ports.connector import Rejected
 from zvt_crypto.store.intake.fields import series_key, to_series
+from zvt_crypto.store.intake.ledger import hull
 from zvt_crypto.store.lake import agreement, coverage, hot
 from zvt_crypto.store.lake.apply import mark_of
 from zvt_crypto.store.lake.catalog import Catalog, Transaction, find_series
@@ -270,10 +271,8 @@ class Mover:
         existing: Sequence[Coverage],
     ) -> Measure:
         """Return what counts and digests rows where the ledger may have to be measured anew."""
-        bounds = [asked, *(entry.range for entry in existing)]
-        hull = Range(min(b.start for b in bounds), max(b.end for b in bounds))
         # The hot rows in it are read once, and only if there is a question.
-        return Holding(connection, self._files, series, series_id, hull).measure
+        return Holding(connection, self._files, series, series_id, hull(asked, existing)).measure
 
 
 def _schema(kind: Kind) -> pa.Schema:

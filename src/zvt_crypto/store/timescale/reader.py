@@ -279,11 +279,9 @@ def _latest_both(
     in_files = {key for (key,) in filed}
     hot = [(key, at) for key, at in last if key not in in_files]
     if hot:
-        ordered, groups = rows.last_of(connection, TABLES[kind], hot)
-        found |= {
-            members[key]: plain(kind, ordered.slice(at, 1).drop_columns([KNOWN.name]))
-            for at, key in enumerate(groups)
-        }
+        newest, groups = rows.last_of(connection, TABLES[kind], hot)
+        ordered = plain(kind, newest.drop_columns([KNOWN.name]))
+        found |= {members[key]: ordered.slice(at, 1) for at, key in enumerate(groups)}
     for key, at in last:
         if key in in_files:
             one = rows.newest(connection, TABLES[kind], key, Range(at, at + 1), 1)

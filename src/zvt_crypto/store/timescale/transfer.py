@@ -40,6 +40,7 @@ from zvt_crypto.core.unpacking import (
 )
 from zvt_crypto.ports.connector import Rejected
 from zvt_crypto.store.intake.fields import to_series
+from zvt_crypto.store.intake.ledger import hull
 from zvt_crypto.store.timescale import agreement, block, coverage, history, rows
 from zvt_crypto.store.timescale.block import Holding
 from zvt_crypto.store.timescale.database import Connection, Database
@@ -291,9 +292,7 @@ def _holding(
     existing: Sequence[Coverage],
 ) -> Holding:
     """Return what counts and digests rows where the ledger may have to be measured anew."""
-    bounds = [asked, *(entry.range for entry in existing)]
-    hull = Range(min(b.start for b in bounds), max(b.end for b in bounds))
-    return Holding(connection, series, series_id, hull)
+    return Holding(connection, series, series_id, hull(asked, existing))
 
 
 def _lock(connection: Connection, series_id: int, clock_us: int) -> int:
