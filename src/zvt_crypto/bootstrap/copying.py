@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 from zvt_crypto.bootstrap.engine import open_store
 from zvt_crypto.core.errors import UsageError
@@ -65,5 +66,7 @@ def _is_same(first: str, second: str) -> bool:
         return True
     folders = [url.partition("?")[0] for url in (first, second)]
     if any("://" in folder for folder in folders):
-        return False
+        # A schema is the same store wherever its files are said to be.
+        schemas = [dict(parse_qsl(urlsplit(url).query)).get("schema") for url in (first, second)]
+        return folders[0] == folders[1] and schemas[0] == schemas[1]
     return Path(folders[0]).resolve() == Path(folders[1]).resolve()

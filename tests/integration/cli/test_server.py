@@ -39,6 +39,7 @@ def test_status_tells_what_the_server_is_and_never_the_password(url: str, zvtc: 
 
 def test_what_is_wrong_is_one_line_with_exit_code_2(url: str, zvtc: Run) -> None:
     wrong = url.replace(PASSWORD, "wrong-horse")
+    zvtc("migrate", "--store", url)
     for words in (
         ("status", "--offline", "--store", wrong),
         ("migrate", "--store", wrong),
@@ -56,6 +57,7 @@ def test_what_is_wrong_is_one_line_with_exit_code_2(url: str, zvtc: Run) -> None
         ("retain", "trades", "--older-than", "90d", "--forever", "--store", url),
         ("retain", "trades", "--older-than", "2020-01-01", "--always", "--yes", "--store", url),
         ("upkeep", "--store", "memory://"),
+        ("copy", "--from", f"{url}&segments=/nowhere", "--to", url),
     ):
         ended = zvtc(*words)
         assert ended.code == 2, (words, ended.out, ended.err)

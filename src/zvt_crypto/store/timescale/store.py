@@ -115,7 +115,7 @@ class TimescaleStore:
             schema.ensure(self._place, create=create)
             self._database.open()
             settings = self._database.snapshot(_settings)
-            url = self._settle_segments(settings.get("segments_url"))
+            url = self._settle_segments(settings.get("segments_url"), create=create)
         except BaseException:
             self._shut()
             raise
@@ -131,9 +131,11 @@ class TimescaleStore:
         tools = (self._database, self._numbers, self._partitions, self._clock)
         self._writer, self._mover = Writer(*tools), Mover(*tools)
 
-    def _settle_segments(self, known: str | None) -> str | None:
+    def _settle_segments(self, known: str | None, *, create: bool) -> str | None:
         """Return where the history is: as the store remembers, or as asked the first time."""
         asked = self._place.segments
+        if known is None and (asked is None or not create):
+            return None  # one that only reads makes no such choice
         if known is None and asked is not None:
             known = self._database.transact(lambda c: _remember(c, asked))
         if asked not in (None, known):
