@@ -222,8 +222,18 @@ async def test_the_place_of_the_files_is_remembered_and_not_changed(
     again = await TimescaleStore.open(bare)
     assert (await again.read(SERIES, ALL)).num_rows == 6_000
     await again.close()
-    with pytest.raises(BadStore, match=f"are at {tmp_path}/files, not at {tmp_path}/elsewhere"):
+    with pytest.raises(BadStore, match=f"at {tmp_path}/files, not at {tmp_path}/elsewhere"):
         await TimescaleStore.open(f"{bare}&segments={tmp_path}/elsewhere")
+
+
+async def test_a_store_begun_in_tables_stays_there(
+    postgres_url: Callable[[], str], tmp_path: Path
+) -> None:
+    bare = postgres_url()
+    # given one that only reads what is not there yet, and one that begins it
+    await (await TimescaleStore.open(bare)).close()
+    with pytest.raises(BadStore, match=f"its history in its tables, not at {tmp_path}"):
+        await TimescaleStore.open(f"{bare}&segments={tmp_path}")
 
 
 async def test_files_are_published_where_they_lie(

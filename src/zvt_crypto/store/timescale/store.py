@@ -57,6 +57,7 @@ _THREADS: Final = 8
 _PATIENCE_S: Final = 30.0
 _UPKEEP_EVERY_S: Final = 600.0
 _RETIRED_KEPT_S: Final = 86_400.0
+_IN_TABLES: Final = ""
 
 
 def _now_us() -> int:
@@ -132,18 +133,21 @@ class TimescaleStore:
         self._writer, self._mover = Writer(*tools), Mover(*tools)
 
     def _settle_segments(self, known: str | None, *, create: bool) -> str | None:
-        """Return where the history is: as the store remembers, or as asked the first time."""
+        """Return where the history in files is, None if all of it is in tables.
+
+        Chosen once, by the first that opens the store for writing: another process that knows
+        nothing of files would neither see the rows in them nor keep from writing them again.
+        """
         asked = self._place.segments
-        if known is None and (asked is None or not create):
-            return None  # one that only reads makes no such choice
-        if known is None and asked is not None:
-            known = self._database.transact(lambda c: _remember(c, asked))
-        if asked not in (None, known):
+        if known is None and create:
+            known = self._database.transact(lambda c: _remember(c, asked or _IN_TABLES))
+        if known is not None and asked not in (None, known):
+            where = "in its tables" if known == _IN_TABLES else f"at {known}"
             raise BadStore(
-                f"the segments of the store at {self._place.shown} are at {known}, not at {asked}",
-                remedy="Leave segments= out, or choose another schema",
+                f"the store at {self._place.shown} has its history {where}, not at {asked}",
+                remedy="Leave segments= out, or `zvtc copy` it into another schema",
             )
-        return known
+        return known or None
 
     @property
     def url(self) -> str:

@@ -28,6 +28,8 @@ _UP: Final = (
     "CREATE INDEX segments_retired ON segments (retired_us) WHERE retired_us IS NOT NULL",
     # Noted before a file is written: one that no commit comes to name is found, and removed.
     "CREATE TABLE drafts (path text PRIMARY KEY, written_us bigint NOT NULL)",
+    # Where the history is, is chosen once: a store that has some has it in its tables.
+    "INSERT INTO setting SELECT 'segments_url', '' WHERE EXISTS (SELECT FROM series)",
 )
 
 
