@@ -4,9 +4,12 @@ Three levels: PostgreSQL alone, with native range partitions; TimescaleDB under 
 with hypertables; and under its community licence, with compression and continuous aggregates.
 """
 
+import time
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final
+
+import psycopg
 
 from zvt_crypto.ports.store import Fact
 from zvt_crypto.store.timescale.database import Connection
@@ -33,6 +36,8 @@ COARSER: Final = (
 )
 """The views of coarser candles, each after those it is made of."""
 
+_REFRESH_TRIES: Final = 40
+_REFRESH_PAUSE_S: Final = 0.25
 _ASKED: Final = """
 SELECT current_setting('server_version'),
     (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'),
@@ -74,6 +79,19 @@ def describe(connection: Connection) -> list[Fact]:
             )
         )
     return facts
+
+
+def refresh(connection: Connection, view: str) -> None:
+    """Bring a view of coarser candles up to date, after the server's own refresh if need be."""
+    for patience in range(_REFRESH_TRIES, -1, -1):
+        try:
+            connection.execute(f"CALL refresh_continuous_aggregate('{view}', NULL, NULL)".encode())
+        except psycopg.errors.LockNotAvailable:  # the policy is at it at this very moment
+            if not patience:
+                raise
+            time.sleep(_REFRESH_PAUSE_S)
+        else:
+            return
 
 
 def _level(layout: str | None, *, is_full: bool) -> Level:

@@ -237,9 +237,7 @@ class TimescaleStore:
             if level.detect(connection) is not Level.COMMUNITY:
                 return []
             for name in level.COARSER:
-                connection.execute(
-                    f"CALL refresh_continuous_aggregate('{name}', NULL, NULL)".encode()
-                )
+                level.refresh(connection, name)
             return list(level.COARSER)
 
         return await self._run(self._database.plain, renew)
