@@ -830,6 +830,29 @@ async def test_the_server_does_what_the_reference_does(
     assert replaced.equals((await reference.corrections()).drop_columns(["corrected"]))
 
 
+async def test_a_server_store_may_keep_its_history_in_a_bucket(
+    postgres_url: Callable[[], str], bucket_url: str
+) -> None:
+    # given months that are over, in small commits and a large one
+    clock = TickingClock(T0 + 400 * DAY)
+    url = f"{postgres_url()}&segments={bucket_url}"
+    store = await TimescaleStore.open(url, clock=clock, filed_rows=1_000)
+    whole = candles(T0, 6_000)
+    for start, count in ((0, 900), (900, 100), (1_000, 5_000)):
+        await store.commit([batch(BTC, whole.slice(start, count))])
+    # when
+    done = await store.upkeep()
+    # then all of it is there, and is read as a whole
+    assert done is not None
+    assert done.filed_rows == 1_000
+    (fact,) = [one for one in await store.describe() if one.name == "segments"]
+    assert fact.value.startswith(f"{bucket_url}: 1 files, 6,000 rows")
+    assert (await store.read(BTC, ALL)).equals(whole)
+    assert await store.vacuum(older_than_s=0) > 0
+    assert list((await store.verify()).faults) == []
+    await store.close()
+
+
 def _plain(entry: object) -> tuple[object, ...]:
     return tuple(
         getattr(entry, name) for name in ("start", "end", "verdict", "source", "rows", "digest")
