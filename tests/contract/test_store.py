@@ -837,6 +837,7 @@ async def test_a_server_store_may_keep_its_history_in_a_bucket(
     clock = TickingClock(T0 + 400 * DAY)
     url = f"{postgres_url()}&segments={bucket_url}"
     store = await TimescaleStore.open(url, clock=clock, filed_rows=1_000)
+    await store.upkeep()  # which is not due again for a while
     whole = candles(T0, 6_000)
     for start, count in ((0, 900), (900, 100), (1_000, 5_000)):
         await store.commit([batch(BTC, whole.slice(start, count))])

@@ -40,6 +40,7 @@ def url(postgres_url: Callable[[], str], tmp_path: Path) -> str:
 @pytest.fixture
 async def store(url: str) -> AsyncIterator[TimescaleStore]:
     opened = await TimescaleStore.open(url, clock=lambda: LATER, filed_rows=5_000)
+    await opened.upkeep()  # which is not due again for a while
     yield opened
     await opened.close()
 
@@ -108,6 +109,27 @@ async def test_a_late_row_lies_in_the_table_until_its_file_is_made_anew(
     assert (await store.read(SERIES, ALL, as_of=LATER)).equals(candles(T0, 10_000, 100.0))
     assert (await store.read(SERIES, ALL, as_of=before)).equals(expected)
     assert list((await store.verify()).faults) == []
+
+
+async def test_housekeeping_is_done_along_the_way_by_those_that_write(
+    store: TimescaleStore, url: str
+) -> None:
+    # when another process writes to it
+    other = await TimescaleStore.open(url, clock=lambda: LATER)
+    await other.commit([observed(T0, 1_000)])
+    await asyncio.to_thread(other._behind.shutdown)
+    # then nothing moves, and does when ten minutes have gone by
+    assert await in_table(url) == 1_000
+    await asyncio.to_thread(
+        store._database.transact,
+        lambda c: c.execute(
+            "UPDATE setting SET value = value::bigint - 600000000 WHERE name = 'upkeep_us'"
+        ),
+    )
+    await store.commit([observed(T0 + 1_000 * M1, 1_000)])
+    await asyncio.to_thread(store._behind.shutdown)
+    assert await in_table(url) == 0
+    await other.close()
 
 
 async def test_what_is_not_over_stays_in_its_table(url: str) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -44,7 +45,7 @@ from zvt_crypto.store.timescale.reader import Reader
 from zvt_crypto.store.timescale.retain import retain
 from zvt_crypto.store.timescale.tables import TABLES, block_us
 from zvt_crypto.store.timescale.transfer import Mover
-from zvt_crypto.store.timescale.upkeep import Upkeep, rules, set_rule
+from zvt_crypto.store.timescale.upkeep import RULE, Upkeep, rules, set_rule
 from zvt_crypto.store.timescale.verify import verify
 from zvt_crypto.store.timescale.writer import Numbers, Writer
 
@@ -127,6 +128,9 @@ class TimescaleStore:
                 filed_rows=filed_rows,
                 keeps_minutes="features" in settings,
             )
+        # One that runs for minutes only, again and again, does its share with its first commit.
+        if url is not None or any(name.startswith(RULE) for name in settings):
+            self._kept_s = -math.inf
         is_partitioned = settings.get("layout") == "partition"
         self._partitions = Partitions(self._database, is_needed=is_partitioned)
         tools = (self._database, self._numbers, self._partitions, self._clock)
@@ -264,7 +268,7 @@ class TimescaleStore:
 
     async def upkeep(self) -> Upkept | None:
         """Apply rules of retention, move settled months into files, remove what is not needed."""
-        return await self._run(self._keep_house)
+        return await self._run(self._upkeep.run, _RETIRED_KEPT_S)
 
     async def publish(self, form: TableFormat, target: str | Path | None = None) -> list[Published]:
         """Show the history in files to other engines; see `Publisher.publish`.
@@ -349,12 +353,9 @@ class TimescaleStore:
             self._kept_s = time.monotonic()
             self._behind.submit(self._keep_house_quietly)
 
-    def _keep_house(self) -> Upkept | None:
-        return self._upkeep.run(_RETIRED_KEPT_S)
-
     def _keep_house_quietly(self) -> None:
         try:
-            self._keep_house()
+            self._upkeep.run(_RETIRED_KEPT_S, unless_within_s=_UPKEEP_EVERY_S)
         except (CryptoError, OSError) as e:  # it is done again next time
             _log.warning("store_upkeep_failed", extra={"detail": str(e)})
 

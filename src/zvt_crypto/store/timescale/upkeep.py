@@ -4,6 +4,7 @@ One process of all that share a store does it at a time; the others find its lea
 """
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -40,7 +41,9 @@ _SETTLED_US: Final = 7 * US_PER_DAY
 _AT_ONCE: Final = 1_000_000
 # A file with fewer rows is merged with what comes beside it.
 _SMALL_ROWS: Final = 100_000
-_RULE: Final = "retain:"
+RULE: Final = "retain:"
+"""What settings are named that say how long rows of a kind are kept."""
+_DONE: Final = "upkeep_us"
 _SERIES: Final = (
     "SELECT id, exchange, symbol, kind, interval FROM series WHERE kind = %s AND rows > 0"
 )
@@ -73,24 +76,31 @@ class Upkeep:
         self._leases = LeaseTable(database)
         self._holder = holder
         self._clock = clock
+        self._one_at_a_time = threading.Lock()
         self._stopped = threading.Event()
 
     def stop(self) -> None:
         """Let a run under way come to its end soon."""
         self._stopped.set()
 
-    def run(self, retired_kept_s: float) -> Upkept | None:
-        """Do all that is due; None if another process is at it."""
-        if not self._leases.acquire([_LEASE], self._holder, _LEASE_S, ""):
-            return None
-        try:
-            forgotten = {
-                kind: self._forget(kind, age_s) for kind, age_s in rules(self._database).items()
-            }
-            filed = self._file_settled()
-            freed = history.sweep(self._database, retired_kept_s)
-        finally:
-            self._leases.release([_LEASE], self._holder)
+    def run(self, retired_kept_s: float, *, unless_within_s: float = 0.0) -> Upkept | None:
+        """Do all that is due; None if another process is at it, or has been so lately."""
+        with self._one_at_a_time:
+            if not self._leases.acquire([_LEASE], self._holder, _LEASE_S, ""):
+                return None
+            try:
+                if unless_within_s and self._database.snapshot(_done_s) < unless_within_s:
+                    return None
+                return self._run(retired_kept_s)
+            finally:
+                self._leases.release([_LEASE], self._holder)
+
+    def _run(self, retired_kept_s: float) -> Upkept:
+        ages = rules(self._database)
+        forgotten = {kind: self._forget(kind, age_s) for kind, age_s in ages.items()}
+        filed = self._file_settled()
+        freed = history.sweep(self._database, retired_kept_s)
+        self._database.transact(_note)
         return Upkept(forgotten, filed, freed)
 
     def _forget(self, kind: Kind, age_s: int) -> int:
@@ -184,19 +194,35 @@ class Upkeep:
         return found.cast(pa.schema([*SCHEMAS[series.kind], KNOWN])).combine_chunks()
 
 
+def _done_s(connection: Connection) -> float:
+    """Return for how long nobody has kept house."""
+    row = connection.execute(
+        "SELECT us_at(clock_timestamp()) - value::bigint FROM setting WHERE name = %s", (_DONE,)
+    ).fetchone()
+    return math.inf if row is None else row[0] / 1e6
+
+
+def _note(connection: Connection) -> None:
+    connection.execute(
+        "INSERT INTO setting VALUES (%s, us_at(clock_timestamp())::text) "
+        "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        (_DONE,),
+    )
+
+
 def rules(database: Database) -> dict[Kind, int]:
     """Return for how many seconds rows are kept, of the kinds that have such a rule."""
     found = database.snapshot(
         lambda c: c.execute(
-            "SELECT name, value FROM setting WHERE starts_with(name, %s) ORDER BY name", (_RULE,)
+            "SELECT name, value FROM setting WHERE starts_with(name, %s) ORDER BY name", (RULE,)
         ).fetchall()
     )
-    return {Kind(name.removeprefix(_RULE)): int(value) for name, value in found}
+    return {Kind(name.removeprefix(RULE)): int(value) for name, value in found}
 
 
 def set_rule(connection: Connection, kind: Kind, keep_s: int | None) -> None:
     """Keep rows of a kind for so many seconds from now on; None keeps them for ever."""
-    name = f"{_RULE}{kind.value}"
+    name = f"{RULE}{kind.value}"
     connection.execute("DELETE FROM setting WHERE name = %s", (name,))
     if keep_s is not None:
         connection.execute("INSERT INTO setting VALUES (%s, %s)", (name, str(keep_s)))
