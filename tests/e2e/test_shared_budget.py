@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from cli_process import finish, start
 from sim_process import simulator
+from store_place import store_at
 from valkey_server import Server, cluster
 
 from zvt_crypto.bootstrap.caching import cells_of, open_cache
@@ -35,7 +36,7 @@ def test_two_machines_share_one_rate_budget_through_redis(tmp_path: Path) -> Non
             machine.mkdir()
             running.append(
                 start("load", "coinbase", symbol, *DAYS, "-i", "1m", "--archive", "never",
-                      "--sim", strict.url, "--store", "store", "--json",
+                      "--sim", strict.url, "--store", store_at(machine / "store"), "--json",
                       cwd=machine, env={"ZVTC_CACHE": server.url})
             )  # fmt: skip
         # when both load as fast as they may

@@ -15,7 +15,7 @@ import pytest
 from cli_process import Ended, finish, start
 from judge import check_honest, check_settled
 from sim_process import Sim, simulator
-from store_place import VARIABLE, store_at
+from store_place import on_server, store_at
 
 from zvt_crypto.bootstrap.platform import Platform
 from zvt_crypto.core.interval import Interval
@@ -108,7 +108,7 @@ def until_holding(folder: Path, sim: Sim, process: "subprocess.Popen[str]") -> N
     """Wait until a process is at some unit, and something is stored."""
     end = time.monotonic() + 30
     while True:
-        if os.environ.get(VARIABLE) or (folder / "store" / "catalog.sqlite").exists():
+        if on_server() or (folder / "store" / "catalog.sqlite").exists():
             held = asyncio.run(holders(folder, sim))
             if process.pid in held.values() and asyncio.run(stored(folder, sim)):
                 return

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from cli_process import finish, start, zvtc
 from sim_process import Sim, simulator
+from store_place import is_made, store_at
 from valkey_server import Server, free_port
 
 import zvt_crypto as zc
@@ -39,8 +40,9 @@ async def test_what_a_stream_brings_is_read_and_heard_by_other_processes(
         async with cache.subscribe(series) as heard:
             port = free_port()
             running = start(
-                *STREAM, "--sim", sim.url, "--store", "store", "--quiet", "--for", "60",
-                "--metrics-port", str(port), cwd=tmp_path, env={"ZVTC_CACHE": server.url},
+                *STREAM, "--sim", sim.url, "--store", store_at(tmp_path / "store"), "--quiet",
+                "--for", "60", "--metrics-port", str(port),
+                cwd=tmp_path, env={"ZVTC_CACHE": server.url},
             )  # fmt: skip
             try:
                 # then every kind is heard as it comes
@@ -51,8 +53,10 @@ async def test_what_a_stream_brings_is_read_and_heard_by_other_processes(
                         seen[one.series] = one.record
 
                 # and a program that has no stream of its own reads what is newest
-                async with zc.AsyncCrypto(tmp_path / "other", cache=server.url, sim=sim.url,
-                                          state_dir=str(tmp_path / "s")) as db:  # fmt: skip
+                other = store_at(tmp_path / "other")
+                async with zc.AsyncCrypto(
+                    other, cache=server.url, sim=sim.url, state_dir=str(tmp_path / "s")
+                ) as db:
                     await db.instruments("okx")
                     for kind in KINDS:
                         found = await db.latest("okx", "BTC-USDT", kind=kind)
@@ -89,10 +93,10 @@ def test_a_redis_that_is_away_is_a_warning_and_an_address_that_is_none_an_error(
 ) -> None:
     # when streams run with a Redis that is not there, and with an address that is none
     nobody = f"redis://:hunter2@127.0.0.1:{free_port()}"
-    away = start(*STREAM, "--sim", sim.url, "--store", "store", "--quiet", "--for", "2",
-                 cwd=tmp_path, env={"ZVTC_CACHE": nobody})  # fmt: skip
+    away = start(*STREAM, "--sim", sim.url, "--store", store_at(tmp_path / "store"), "--quiet",
+                 "--for", "2", cwd=tmp_path, env={"ZVTC_CACHE": nobody})  # fmt: skip
     wrong = zvtc("load", "okx", "BTC-USDT", "--since", "2024-01-01", "--until", "2024-01-02",
-                 "--sim", sim.url, "--store", "wrong", cwd=tmp_path,
+                 "--sim", sim.url, "--store", store_at(tmp_path / "wrong"), cwd=tmp_path,
                  env={"ZVTC_CACHE": "redis://:hunter2@a:b:c"})  # fmt: skip
     ended = finish(away)
 
@@ -105,4 +109,4 @@ def test_a_redis_that_is_away_is_a_warning_and_an_address_that_is_none_an_error(
     assert wrong.code == 2
     assert len(wrong.err.strip().splitlines()) == 1
     assert "'cache'" in wrong.err
-    assert not (tmp_path / "wrong").exists()
+    assert not is_made(store_at(tmp_path / "wrong"))

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import pytest
 from sim_process import Sim, simulator
-from store_place import VARIABLE, store_at
+from store_place import on_server, store_at
 from stream_world import (
     ALWAYS,
     SYMBOL,
@@ -254,9 +254,7 @@ async def _check_ended(sim: Sim, folder: Path, seen: dict[str, list[str]]) -> No
         assert list((await platform.store.verify()).faults) == []
 
 
-@pytest.mark.skipif(
-    bool(os.environ.get(VARIABLE)), reason="the disk of a server is not its client's"
-)
+@pytest.mark.skipif(on_server(), reason="the disk of a server is not its client's")
 def test_a_full_disk_costs_no_trade(sim: Sim, tmp_path: Path) -> None:
     store = tmp_path / "lake"
     series = [one for one in SERIES if one.symbol == SYMBOL[one.exchange]]

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from store_place import on_server, store_at
+
 WITHIN_S = 120
 
 
@@ -40,11 +42,15 @@ def start(
     into: IO[bytes] | None = None,
     **more: Any,
 ) -> "subprocess.Popen[str]":
-    """Start a command in `cwd`, which keeps its rate budgets too; write its output `into`."""
+    """Start a command in `cwd`, which keeps its rate budgets too; write its output `into`.
+
+    Its store is the one it finds by itself, `data` in `cwd`, or what stands for that on a server.
+    """
+    place = {"ZVTC_STORE": store_at(cwd / "data")} if on_server() else {}
     return subprocess.Popen(
         [sys.executable, "-m", "zvt_crypto.cli.main", *arguments],
         cwd=cwd,
-        env=environment(cwd / ".state", **(env or {})),
+        env=environment(cwd / ".state", **{**place, **(env or {})}),
         stdout=into or subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

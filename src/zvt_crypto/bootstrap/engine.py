@@ -49,9 +49,11 @@ async def _server(url: str, *, create: bool) -> Store:
         from zvt_crypto.store.timescale import TimescaleStore  # noqa: PLC0415
     except ModuleNotFoundError as e:
         raise MissingExtra("A store in PostgreSQL", "postgres") from e
-    scheme, _, rest = url.partition("://")
-    del scheme
-    return await TimescaleStore.open(f"postgresql://{rest}", create=create)
+    return await TimescaleStore.open(_of_server(url), create=create)
+
+
+def _of_server(url: str) -> str:
+    return f"postgresql://{url.partition('://')[2]}"
 
 
 def migrate_store(url: str, to: str = "head") -> tuple[str | None, str | None]:
@@ -62,8 +64,7 @@ def migrate_store(url: str, to: str = "head") -> tuple[str | None, str | None]:
         MissingExtra: the engine's libraries are not installed.
         BadStore, StoreAway: as the server says.
     """
-    scheme, _, rest = url.partition("://")
-    if scheme not in _SERVER_SCHEMES:
+    if urlsplit(url).scheme not in _SERVER_SCHEMES:
         raise UsageError(
             f"the store {mask_url(url)} has no schema to migrate: a lake brings itself up to date",
             remedy="Name a store in PostgreSQL with --store or ZVTC_STORE",
@@ -73,14 +74,30 @@ def migrate_store(url: str, to: str = "head") -> tuple[str | None, str | None]:
         from zvt_crypto.store.timescale.schema import migrate  # noqa: PLC0415
     except ModuleNotFoundError as e:
         raise MissingExtra("A store in PostgreSQL", "postgres") from e
-    return migrate(parse_place(f"postgresql://{rest}"), to)
+    return migrate(parse_place(_of_server(url)), to)
 
 
 def is_new(url: str) -> bool:
-    """Return whether `url` names a folder that is not there yet: opening it would make it."""
+    """Return whether `url` names a folder or schema that is not there yet: opening would make it.
+
+    Raises:
+        MissingExtra: the engine's libraries are not installed.
+        BadStore, StoreAway: as the server says.
+    """
+    if urlsplit(url).scheme in _SERVER_SCHEMES:
+        return _is_new_schema(_of_server(url))
     if "://" in url and not url.startswith("file://"):
         return False
     return not Path(_folder_of(url)[0]).expanduser().exists()
+
+
+def _is_new_schema(url: str) -> bool:
+    try:
+        from zvt_crypto.store.timescale.place import parse_place  # noqa: PLC0415
+        from zvt_crypto.store.timescale.schema import current  # noqa: PLC0415
+    except ModuleNotFoundError as e:
+        raise MissingExtra("A store in PostgreSQL", "postgres") from e
+    return current(parse_place(url)) is None
 
 
 def _folder_of(url: str) -> tuple[str, str]:

@@ -41,6 +41,20 @@ def revision(connection: psycopg.Connection[tuple[object, ...]], place: Place) -
     return None if row is None else str(row[0])
 
 
+def current(place: Place) -> str | None:
+    """Return the revision of the schema at `place`, over a connection of its own.
+
+    Raises:
+        BadStore: no such database, or no right to look.
+        StoreAway: the server does not answer.
+    """
+    try:
+        with psycopg.connect(place.conninfo, connect_timeout=5) as connection:
+            return revision(connection, place)
+    except psycopg.Error as e:
+        raise translated(place, e.sqlstate, str(e)) from e
+
+
 def ensure(place: Place, *, create: bool) -> None:
     """Make the schema in an empty database; refuse one of another version.
 
@@ -48,11 +62,7 @@ def ensure(place: Place, *, create: bool) -> None:
         BadStore: there is no store and none is to be made, or it is of another version.
         StoreAway: the server does not answer.
     """
-    try:
-        with psycopg.connect(place.conninfo, connect_timeout=5) as connection:
-            found = revision(connection, place)
-    except psycopg.Error as e:
-        raise translated(place, e.sqlstate, str(e)) from e
+    found = current(place)
     if found is None:
         if not create:
             raise BadStore(
