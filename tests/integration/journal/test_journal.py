@@ -1,3 +1,4 @@
+# pyright: reportPrivateUsage=false
 """The journal on a real disk: torn ends, rotation, retention, two writers, a full disk, kill -9."""
 
 import asyncio
@@ -6,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from itertools import pairwise
@@ -22,8 +24,9 @@ from zvt_crypto.services.journal import (
     JournalReader,
     JournalWriter,
     RawFrame,
+    retention,
 )
-from zvt_crypto.services.journal.retention import segment_paths
+from zvt_crypto.services.journal.retention import adopt_orphans, segment_paths
 
 IN, OUT = Direction.IN, Direction.OUT
 SUPPORT = Path(__file__).parents[2] / "support"
@@ -312,6 +315,61 @@ def test_what_flush_answered_for_survives_kill_9_and_nothing_comes_twice(
         own = [int(text.split("-")[1]) for text in found if text.startswith(name)]
         assert own == list(range(len(own)))
         assert len(own) >= count > 0
+
+
+def test_a_segment_whose_writer_died_before_its_first_byte_goes_at_once(tmp_path: Path):
+    # given what a kill between making a file and writing its head leaves, and one that is held
+    (tmp_path / "2026-11-22T10-15-00.000000Z-1-000000.zvtj.open").touch()
+    held = JournalWriter(tmp_path / "other", NEVER).open()
+    fill(held, 1)
+    held.request_flush().result(10)
+    # when the next writer comes
+    for folder in (tmp_path, tmp_path / "other"):
+        with JournalWriter(folder, NEVER):
+            pass
+    # then only the living writer's file is there
+    assert not list(tmp_path.glob("*.open"))
+    assert len(list((tmp_path / "other").glob("*.open"))) == 1
+    held.close()
+
+
+def test_tidying_up_takes_no_file_from_a_writer_that_is_about_to_lock_it(tmp_path: Path):
+    # given others that tidy up all the time
+    over = threading.Event()
+
+    def tidy() -> None:
+        while not over.is_set():
+            adopt_orphans(tmp_path)
+
+    others = [threading.Thread(target=tidy) for _ in range(2)]
+    for one in others:
+        one.start()
+    # when a writer begins segment after segment
+    try:
+        with JournalWriter(tmp_path, JournalConfig(segment_bytes=1, flush_s=0.001)) as journal:
+            for number in range(300):
+                fill(journal, 1, start=number)
+                journal.request_flush().result(10)
+    finally:
+        over.set()
+        for one in others:
+            one.join()
+    # then none of them is lost
+    assert texts(tmp_path) == [f"a{n}" for n in range(300)]
+    assert journal.counts.failures == 0
+
+
+def test_a_file_made_anew_while_another_tidies_up_is_left_alone(tmp_path: Path):
+    # given one that has opened an empty file, and a writer that makes it again after a third one
+    path = tmp_path / "2026-11-22T10-15-00.000000Z-1-000000.zvtj.open"
+    path.touch()
+    with path.open("rb") as seen:
+        path.unlink()
+        path.touch()
+        # when the first goes on
+        assert not retention._adopt(path, os.fstat(seen.fileno()))
+    # then the new file is still there
+    assert path.exists()
 
 
 def test_names_tell_the_time_and_the_process(tmp_path: Path):

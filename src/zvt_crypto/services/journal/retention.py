@@ -3,14 +3,10 @@
 import contextlib
 import fcntl
 import os
-import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
 
 from zvt_crypto.services.journal.segment import OPEN_SUFFIX, SUFFIX
-
-_NEWBORN_S: Final = 60.0
 
 
 def segment_paths(folder: Path) -> list[Path]:
@@ -25,6 +21,8 @@ def adopt_orphans(folder: Path) -> int:
     """Give segments of dead writers their final name, so that they age; return how many.
 
     A writer locks its file while it lives, so the lock tells, whatever became of its process id.
+    A file without a byte is removed: its writer died before it said anything, or has yet to lock
+    it, sees then that it is gone and makes another.
     """
     count = 0
     for path in folder.glob(f"*{OPEN_SUFFIX}"):
@@ -38,14 +36,15 @@ def adopt_orphans(folder: Path) -> int:
     return count
 
 
-def _adopt(path: Path, stat: os.stat_result) -> bool:
-    if stat.st_size:
-        path.rename(path.with_name(path.name.removesuffix(OPEN_SUFFIX) + SUFFIX))
-        return True
-    # Its writer may be between making and locking it.
-    if time.time() - stat.st_mtime > _NEWBORN_S:
+def _adopt(path: Path, locked: os.stat_result) -> bool:
+    # Another may have tidied up between opening and locking, and a writer have made it anew.
+    if not os.path.samestat(locked, path.stat()):
+        return False
+    if not locked.st_size:
         path.unlink()
-    return False
+        return False
+    path.rename(path.with_name(path.name.removesuffix(OPEN_SUFFIX) + SUFFIX))
+    return True
 
 
 def retire(folder: Path, *, most_bytes: int | None, most_s: float | None, now_s: float) -> int:

@@ -415,9 +415,8 @@ class _Segment:
         self.bytes = 0
         self._blocks = 0
         self._frames = 0
-        self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        self._fd = _made_and_locked(self._path)
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX)
             self._append(encode_head(writer))
             sync_folder(folder)
         except OSError:
@@ -462,3 +461,18 @@ class _Segment:
                 self._path.unlink()
         with contextlib.suppress(OSError):
             os.close(self._fd)
+
+
+def _made_and_locked(path: Path) -> int:
+    """Return a new file, locked; one that was tidied up before it was locked is made anew."""
+    while True:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if os.fstat(descriptor).st_nlink:
+                return descriptor
+        except OSError:
+            os.close(descriptor)
+            path.unlink(missing_ok=True)
+            raise
+        os.close(descriptor)
