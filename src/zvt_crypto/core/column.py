@@ -60,6 +60,29 @@ def equals_text(column: pa.Array, text: str) -> Bools:
     return np.asarray(same.fill_null(fill_value=False))
 
 
+def holds_zero(column: pa.Array) -> Bools | None:
+    """Return which values of a text column hold the character U+0000; None if none does.
+
+    PostgreSQL keeps no text with it, and no exchange has reason to send one.
+    """
+    if pa.types.is_string(column.type):
+        _, places, raw = column.buffers()
+        ends = np.frombuffer(places, dtype=np.int32)[column.offset :] if len(column) else []
+        if raw is None or not len(ends) or ends[0] == ends[len(column)]:
+            return None
+        # In UTF-8 no other character has a byte of zero.
+        if np.frombuffer(raw, dtype=np.uint8)[ends[0] : ends[len(column)]].min() > 0:
+            return None
+    found = pc.call_function("match_substring", [column], pc.MatchSubstringOptions("\0"))
+    holds = np.asarray(found.fill_null(fill_value=False))
+    return holds if holds.any() else None
+
+
+def whole_text(text: str) -> str:
+    """Return a text that can be encoded: halves of a character stand in it as escapes."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def text_lengths(column: pa.Array) -> Ints:
     """Return the characters of every text; a null has none."""
     lengths = pc.call_function("utf8_length", [column]).cast(pa.int64())

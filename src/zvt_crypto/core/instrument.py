@@ -15,7 +15,7 @@ from enum import StrEnum
 
 import msgspec
 
-from zvt_crypto.core.errors import UnknownSymbol
+from zvt_crypto.core.errors import DataError, UnknownSymbol
 
 
 class Market(StrEnum):
@@ -77,6 +77,36 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
         """Return the unified name ccxt gives it."""
         pair = f"{self.base}/{self.quote}"
         return f"{pair}:{self.settle}" if self.is_perpetual else pair
+
+
+def unkeepable(instruments: Iterable[Instrument]) -> list[Instrument]:
+    """Return those with a text that not every store can keep: U+0000, or half a character."""
+    return [one for one in instruments if not all(map(_is_keepable, _texts(one)))]
+
+
+def check_keepable(instruments: Iterable[Instrument]) -> None:
+    """Refuse a list with a text that not every store can keep.
+
+    Raises:
+        DataError: it names the first of them.
+    """
+    for one in unkeepable(instruments):
+        raise DataError(
+            f"the instrument {one.native!r} of {one.exchange} holds the character U+0000, or half "
+            "of one, which not every store can keep",
+            remedy="Leave it out",
+        )
+
+
+def _texts(one: Instrument) -> tuple[str, ...]:
+    settle = one.settle or ""
+    return (one.exchange, one.symbol, one.native, one.base, one.quote, settle, *one.aliases)
+
+
+def _is_keepable(text: str) -> bool:
+    if text.isascii():
+        return "\0" not in text
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def canonical_symbol(base: str, quote: str, settle: str | None = None) -> str:

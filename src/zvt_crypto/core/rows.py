@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute
 
-from zvt_crypto.core.column import as_array
+from zvt_crypto.core.column import as_array, holds_zero
 from zvt_crypto.core.errors import DataError
 from zvt_crypto.core.schema import KEYS, SCHEMAS, TIMESTAMP
 from zvt_crypto.core.series import Kind
@@ -30,7 +30,8 @@ def conform(kind: Kind, tables: Sequence[pa.Table]) -> pa.Table:
     """Return the rows of all tables in the schema of `kind`; a NaN that may be null becomes null.
 
     Raises:
-        DataError: a column is missing, of another type, or lacks a value it must have.
+        DataError: a column is missing, of another type, or lacks a value it must have; or a text
+            holds U+0000.
     """
     if kind not in SCHEMAS:
         raise DataError(f"{kind} is not a kind that can be stored")
@@ -46,6 +47,12 @@ def conform(kind: Kind, tables: Sequence[pa.Table]) -> pa.Table:
         if not field.nullable and column.null_count:
             raise DataError(
                 f"{column.null_count} rows of {kind} have no {field.name}",
+                remedy="Such rows belong into quarantine",
+            )
+        if pa.types.is_string(field.type) and (zeros := holds_zero(as_array(column))) is not None:
+            raise DataError(
+                f"{int(zeros.sum())} rows of {kind} hold the character U+0000 in {field.name}, "
+                "which not every store can keep",
                 remedy="Such rows belong into quarantine",
             )
     return table

@@ -21,11 +21,13 @@ from zvt_crypto.core.column import (
     as_array,
     equals_text,
     floats_of,
+    holds_zero,
     nulls_of,
     numeric_ids,
     text_lengths,
     times_of,
     trade_order,
+    whole_text,
 )
 from zvt_crypto.core.digest import row_hashes
 from zvt_crypto.core.interval import US_PER_MINUTE, Interval
@@ -72,6 +74,8 @@ class Reason(StrEnum):
     """The side is none of buy, sell and unknown."""
     NO_ID = "no_id"
     """The trade has no id."""
+    BAD_ID = "bad_id"
+    """The trade's id holds the character U+0000, which not every store can keep."""
     DUPLICATE = "duplicate"
     """A later row of the same reply has the same key and other values."""
 
@@ -79,12 +83,20 @@ class Reason(StrEnum):
 class Rejected(msgspec.Struct, frozen=True):
     """One row that could not be parsed or is invalid: kept beside the data, never dropped.
 
-    `reason` is a `Reason`, or a parser's own word; `raw` is what the row said.
+    `reason` is a `Reason`, or a parser's own word; `raw` is what the row said. Halves of a
+    character stand in both as escapes, U+0000 in a reason, too.
     """
 
     timestamp_us: int | None
     reason: str
     raw: str
+
+    def __post_init__(self) -> None:
+        if not self.raw.isascii():
+            msgspec.structs.force_setattr(self, "raw", whole_text(self.raw))
+        if not self.reason.isprintable():
+            reason = whole_text(self.reason).replace("\0", "\\x00")
+            msgspec.structs.force_setattr(self, "reason", reason)
 
 
 class Checked(msgspec.Struct, frozen=True):
@@ -160,6 +172,8 @@ def validate_trades(table: pa.Table, window: Range | None, *, now_us: int | None
     known = [equals_text(side, one) for one in Side]
     codes.mark(Reason.BAD_SIDE, ~np.logical_or.reduce(known))
     codes.mark(Reason.NO_ID, text_lengths(ids) == 0)
+    if (zeros := holds_zero(ids)) is not None:
+        codes.mark(Reason.BAD_ID, zeros)
     return _settle(table, times, codes, _trade_keys, trade_order)
 
 

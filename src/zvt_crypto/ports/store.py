@@ -151,6 +151,9 @@ class Store(Protocol):
         """Record the exchange's instruments as known from now; return how many changed.
 
         Ones not named any more are kept and closed with a `valid_to`.
+
+        Raises:
+            DataError: one holds a text that not every store can keep; nothing was changed.
         """
         ...
 

@@ -3,12 +3,15 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from zvt_crypto.core.column import (
     arrays_of,
     as_array,
     equals_text,
     floats_of,
+    holds_zero,
     nulls_of,
     numeric_ids,
     text_lengths,
@@ -57,6 +60,22 @@ def test_texts_are_compared_and_measured_null_or_not() -> None:
         column = pa.array(["buy", None, "", "sell"], kind)
         assert equals_text(column, "buy").tolist() == [True, False, False, False]
         assert text_lengths(column).tolist() == [3, 0, 0, 4]
+
+
+@given(
+    st.lists(st.none() | st.text(st.sampled_from("\0a\u0100\u3000"), max_size=3), max_size=8),
+    st.integers(0, 8),
+    st.integers(0, 8),
+    st.sampled_from([pa.string(), pa.large_string()]),
+)
+def test_zeros_in_texts_are_found_in_any_part_of_a_column(
+    texts: list[str | None], first: int, count: int, kind: pa.DataType
+) -> None:
+    column = pa.array(texts, kind).slice(first, count)
+    wanted = [text is not None and "\0" in text for text in column.to_pylist()]
+    found = holds_zero(column)
+    assert (found is not None) == any(wanted)
+    assert found is None or found.tolist() == wanted
 
 
 def test_trades_are_ordered_by_time_then_number() -> None:

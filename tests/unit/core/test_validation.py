@@ -213,6 +213,8 @@ def test_clean_trades_come_back_as_they_are() -> None:
         ({"side": "Buy"}, Reason.BAD_SIDE),
         ({"side": ""}, Reason.BAD_SIDE),
         ({"trade_id": ""}, Reason.NO_ID),
+        ({"trade_id": "\0"}, Reason.BAD_ID),
+        ({"trade_id": "5\0"}, Reason.BAD_ID),
         ({"trade_id": None}, Reason.NULL),
         ({"side": None}, Reason.NULL),
         ({"timestamp": 100 * MINUTE}, Reason.OUTSIDE_WINDOW),
@@ -276,5 +278,5 @@ def test_a_long_row_is_cut_and_the_port_shares_the_struct() -> None:
 
 
 def test_every_reason_is_documented() -> None:
-    assert len(set(Reason)) == 12
+    assert len(set(Reason)) == 13
     assert all(str(one) == one.name.lower() for one in Reason)

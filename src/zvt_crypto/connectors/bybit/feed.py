@@ -171,6 +171,7 @@ class TradeFeed(RowFeed):
             and 0 < size <= MOST
             and EARLIEST_US <= time <= (ts_recv + FUTURE_US if ts_recv > 0 else LATEST_US)
             and row.native == self._native
+            and "\0" not in row.trade_id
             and (side := _TAKER.get(row.side)) is not None
         ):
             return (Trade(NAME, self._plain, time, ts_recv, row.trade_id, price, size, side),)
@@ -188,6 +189,7 @@ class TradeFeed(RowFeed):
                 not (0 < price <= MOST and 0 < size <= MOST)
                 or not EARLIEST_US <= time <= latest
                 or row.native != native
+                or "\0" in row.trade_id
                 or side is None
             ):
                 raise ValueError(f"not a trade of {native}: {row}")

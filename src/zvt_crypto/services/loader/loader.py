@@ -20,7 +20,7 @@ from zvt_crypto.core.errors import (
     UnknownExchange,
     UnknownSymbol,
 )
-from zvt_crypto.core.instrument import Instrument, InstrumentTable
+from zvt_crypto.core.instrument import Instrument, InstrumentTable, unkeepable
 from zvt_crypto.core.interval import US_PER_DAY, Interval
 from zvt_crypto.core.ledger import Source, Verdict, owed
 from zvt_crypto.core.ranges import Range
@@ -120,7 +120,11 @@ class CryptoDataLoader:
             return self._tables[name]
         known = [] if refresh else await self.store.instruments(name)
         if not known:
-            known = await connector.instruments()
+            listed = await connector.instruments()
+            if odd := unkeepable(listed):
+                names = [one.native for one in odd]
+                log.warning("instruments_left_out", extra={"exchange": name, "names": names})
+            known = [one for one in listed if one not in odd]
             await self.store.write_instruments(name, known)
         self._tables[name] = InstrumentTable(name, known)
         return self._tables[name]

@@ -13,7 +13,7 @@ import msgspec
 import pyarrow as pa
 
 from zvt_crypto.core.errors import BadStore
-from zvt_crypto.core.instrument import Instrument
+from zvt_crypto.core.instrument import Instrument, check_keepable
 from zvt_crypto.core.ledger import Coverage
 from zvt_crypto.core.parcel import Listing, Parcel, Seal, Unpacked
 from zvt_crypto.core.ranges import Range
@@ -188,6 +188,7 @@ class LakeStore:
 
     async def write_instruments(self, exchange: str, instruments: Sequence[Instrument]) -> int:
         """Record the exchange's instruments as known from now; return how many changed."""
+        check_keepable(instruments)
 
         def write() -> int:
             with self._catalog.write() as transaction:

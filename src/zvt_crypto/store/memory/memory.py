@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from zvt_crypto.core.instrument import Instrument
+from zvt_crypto.core.instrument import Instrument, check_keepable
 from zvt_crypto.core.ledger import Coverage, clip, disjoint, revise, taken_back
 from zvt_crypto.core.parcel import BLANK, Listing, Parcel, Seal, Unpacked
 from zvt_crypto.core.ranges import Range
@@ -145,6 +145,7 @@ class MemoryStore:
 
     async def write_instruments(self, exchange: str, instruments: Sequence[Instrument]) -> int:
         """Record instruments as known from now; return how many changed."""
+        check_keepable(instruments)
         now = self._tick()
         wanted = {one.symbol: one for one in instruments if one.exchange == exchange}
         current = {

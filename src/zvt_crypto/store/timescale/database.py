@@ -24,7 +24,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from zvt_crypto.core.errors import CryptoError, StoreBusy
 from zvt_crypto.store.timescale.files import Files
 from zvt_crypto.store.timescale.place import Place
-from zvt_crypto.store.timescale.trouble import is_away, is_contention, translated
+from zvt_crypto.store.timescale.trouble import is_away, is_contention, translated, unkeepable
 
 _T = TypeVar("_T")
 
@@ -237,6 +237,8 @@ class Database:
             except (psycopg.Error, adbc_driver_manager.Error) as e:
                 code, detail = e.sqlstate or None, str(e)
                 if code is None and isinstance(e, _OURS):
+                    if "NUL" in detail:
+                        raise unkeepable(detail) from e
                     raise
                 waited = time.monotonic() - began
                 if is_contention(code):
@@ -244,6 +246,8 @@ class Database:
                         raise StoreBusy(self.place.shown, waited) from e
                 elif not is_away(code) or waited >= self._patience_s:
                     raise self._explained(e, code, detail, waited) from e
+            except UnicodeEncodeError as e:
+                raise unkeepable(str(e)) from e
             time.sleep(self._random.uniform(0, ceiling))
             ceiling = min(2 * ceiling, _LONGEST_WAIT_S)
 

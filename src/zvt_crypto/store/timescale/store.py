@@ -15,7 +15,7 @@ import msgspec
 import pyarrow as pa
 
 from zvt_crypto.core.errors import BadStore, CryptoError, UsageError
-from zvt_crypto.core.instrument import Instrument
+from zvt_crypto.core.instrument import Instrument, check_keepable
 from zvt_crypto.core.ledger import Coverage, taken_back
 from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.series import Kind, Series
@@ -184,6 +184,7 @@ class TimescaleStore:
 
     async def write_instruments(self, exchange: str, instruments: Sequence[Instrument]) -> int:
         """Record the exchange's instruments as known from now; return how many changed."""
+        check_keepable(instruments)
         return await self._run(
             self._database.transact,
             lambda c: _write_instruments(c, exchange, instruments, self._clock()),

@@ -9,6 +9,7 @@ from typing import Final
 from zvt_crypto.core.errors import (
     BadStore,
     CryptoError,
+    DataError,
     StoreAway,
     StoreBusy,
     StoreCorrupt,
@@ -28,6 +29,8 @@ _NO_DATABASE: Final = re.compile(r'FATAL: +database ".*" does not exist')
 _REFUSAL: Final = re.compile(
     r'authentication failed|no pg_hba.conf entry|no password supplied|role ".*" does not exist'
 )
+# Not of the database's encoding, which has no U+0000; the latter of json.
+_UNKEEPABLE: Final = frozenset({"22021", "22P05"})
 _SHOWN_CHARACTERS: Final = 200
 
 
@@ -57,6 +60,8 @@ def translated(  # noqa: PLR0911 - a table of cases
         return _unusable(where, code, first)
     if code in _BUSY or code in _CONTENTION:
         return StoreBusy(where, waited_s)
+    if code in _UNKEEPABLE:
+        return unkeepable(first)
     if code in ("XX001", "XX002"):
         return StoreCorrupt(
             f"the server says that its data is damaged: {first}",
@@ -72,6 +77,14 @@ def translated(  # noqa: PLR0911 - a table of cases
     return StoreCorrupt(
         f"the server at {where} refused a statement ({code}): {first}",
         remedy="Report this message; `zvtc status` shows server, schema and what they can do",
+    )
+
+
+def unkeepable(detail: str) -> DataError:
+    """Return our error for a text that PostgreSQL does not take."""
+    return DataError(
+        f"PostgreSQL cannot keep a text with the character U+0000, or with half of one: {detail}",
+        remedy="Leave out what holds it; nothing was changed",
     )
 
 

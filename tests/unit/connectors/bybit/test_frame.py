@@ -343,6 +343,7 @@ def test_every_order_of_keys_and_every_spacing_reads_alike() -> None:
         {"s": "ETHUSDT"},
         {"i": ""},
         {"i": "9" * 65},
+        {"i": "a\0b"},
         {"i": 7},
         {"T": 0},
         {"T": "soon"},
@@ -363,6 +364,13 @@ def test_a_bad_row_is_refused_and_the_others_count(change: dict[str, Any], exact
     assert second.symbol == "our-BTCUSDT"
     assert second.reason
     assert "MinusTick" in second.raw
+
+
+@pytest.mark.parametrize("contract", [1.0, 10.0])
+def test_an_id_with_a_zero_is_refused_alone(contract: float) -> None:
+    found = one(parser(contract=contract).parse(trades({**TRADE, "i": "a\0b"}), NOW))
+
+    assert isinstance(found, Refused)
 
 
 def test_an_inverse_size_beyond_float64_is_refused() -> None:

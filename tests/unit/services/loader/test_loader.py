@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -19,6 +20,7 @@ from loader_world import (
 )
 
 from zvt_crypto.core.errors import BadRange, NetworkFault, UnknownExchange, UnknownSymbol
+from zvt_crypto.core.instrument import Instrument
 from zvt_crypto.core.interval import Interval
 from zvt_crypto.core.ledger import Verdict
 from zvt_crypto.core.ranges import Range
@@ -61,6 +63,25 @@ async def test_a_load_stores_every_row_and_a_second_one_asks_nothing(world: Worl
     assert first.series[0].rows_written == 100
     assert second.series[0].rows_written == 0
     assert len(world.exchange.asked) == asked
+
+
+async def test_an_instrument_no_store_could_name_is_left_out_of_the_list(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # given an exchange that lists one with a character no exchange has reason to send
+    listed = await world.exchange.instruments()
+    odd = msgspec.structs.replace(listed[0], symbol="A\0-USDT", native="A\0USDT")
+
+    async def instruments() -> list[Instrument]:
+        return [odd, *listed]
+
+    monkeypatch.setattr(world.exchange, "instruments", instruments)
+    # when the list is fetched
+    table = await world.loader.instruments("binance")
+    # then the others are there, and it is told what is not
+    assert list(table) == listed
+    assert await world.store.instruments("binance") == listed
+    assert [record.message for record in caplog.records] == ["instruments_left_out"]
 
 
 async def test_a_hole_the_exchange_confirms_is_empty_with_exactly_its_bounds(world: World) -> None:
