@@ -2,7 +2,8 @@
 
 import asyncio
 from pathlib import Path
-from typing import Final
+from types import ModuleType
+from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 from zvt_crypto.core.errors import BadStore, MissingExtra, UsageError
@@ -64,17 +65,29 @@ def migrate_store(url: str, to: str = "head") -> tuple[str | None, str | None]:
         MissingExtra: the engine's libraries are not installed.
         BadStore, StoreAway: as the server says.
     """
+    place, schema = _migrated(url)
+    return schema.migrate(place, to)
+
+
+def migration_script(url: str, to: str = "head") -> str:
+    """Return the SQL that `migrate_store` would run there now; raises what that does."""
+    place, schema = _migrated(url)
+    return schema.script(place, to)
+
+
+def _migrated(url: str) -> tuple[Any, ModuleType]:
+    """Return the place of a server store, and the module that migrates it."""
     if urlsplit(url).scheme not in _SERVER_SCHEMES:
         raise UsageError(
             f"the store {mask_url(url)} has no schema to migrate: a lake brings itself up to date",
             remedy="Name a store in PostgreSQL with --store or ZVTC_STORE",
         )
     try:
+        from zvt_crypto.store.timescale import schema  # noqa: PLC0415
         from zvt_crypto.store.timescale.place import parse_place  # noqa: PLC0415
-        from zvt_crypto.store.timescale.schema import migrate  # noqa: PLC0415
     except ModuleNotFoundError as e:
         raise MissingExtra("A store in PostgreSQL", "postgres") from e
-    return migrate(parse_place(_of_server(url)), to)
+    return parse_place(_of_server(url)), schema
 
 
 def is_new(url: str) -> bool:
@@ -85,19 +98,15 @@ def is_new(url: str) -> bool:
         BadStore, StoreAway: as the server says.
     """
     if urlsplit(url).scheme in _SERVER_SCHEMES:
-        return _is_new_schema(_of_server(url))
+        return _is_new_schema(url)
     if "://" in url and not url.startswith("file://"):
         return False
     return not Path(_folder_of(url)[0]).expanduser().exists()
 
 
 def _is_new_schema(url: str) -> bool:
-    try:
-        from zvt_crypto.store.timescale.place import parse_place  # noqa: PLC0415
-        from zvt_crypto.store.timescale.schema import current  # noqa: PLC0415
-    except ModuleNotFoundError as e:
-        raise MissingExtra("A store in PostgreSQL", "postgres") from e
-    return current(parse_place(url)) is None
+    place, schema = _migrated(url)
+    return schema.current(place) is None
 
 
 def _folder_of(url: str) -> tuple[str, str]:

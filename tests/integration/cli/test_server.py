@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable
 
+import psycopg
 import pytest
 from cli_inside import Run
 from postgres_server import PASSWORD
@@ -37,6 +38,25 @@ def test_status_tells_what_the_server_is_and_never_the_password(url: str, zvtc: 
         assert PASSWORD not in ended.out + ended.err
 
 
+def test_a_migration_is_printed_for_somebody_else_to_run(url: str, zvtc: Run) -> None:
+    # when the statements are asked for, of a store that is not there
+    printed = zvtc("migrate", "--sql", "--store", url)
+    assert printed.code == 0, printed.err
+    assert printed.out.startswith("BEGIN;")
+    assert printed.out.endswith("COMMIT;\n\n")
+    assert PASSWORD not in printed.out + printed.err
+    assert zvtc("status", "--offline", "--store", url).code == 2
+
+    # then they make it when they are run, and going back needs no --yes to be printed
+    with psycopg.connect(url.partition("?")[0], autocommit=True) as connection:
+        connection.execute(printed.out.encode())
+    assert zvtc("status", "--offline", "--store", url).code == 0
+    again = zvtc("migrate", "--sql", "--store", url)
+    back = zvtc("migrate", "--sql", "--to", "0003", "--store", url)
+    assert "nothing to do" in again.out
+    assert "DROP TABLE lease" in back.out
+
+
 def test_what_is_wrong_is_one_line_with_exit_code_2(url: str, zvtc: Run) -> None:
     wrong = url.replace(PASSWORD, "wrong-horse")
     zvtc("migrate", "--store", url)
@@ -45,6 +65,9 @@ def test_what_is_wrong_is_one_line_with_exit_code_2(url: str, zvtc: Run) -> None
         ("migrate", "--store", wrong),
         ("load", "binance", "BTC-USDT", "--since", "2024-01-01", "--store", wrong),
         ("migrate", "--store", "./folder"),
+        ("migrate", "--sql", "--store", "./folder"),
+        ("migrate", "--sql", "--store", wrong),
+        ("migrate", "--sql", "--store", url, "--to", "0815"),
         ("migrate", "--store", url, "--to", "0001"),
         ("migrate", "--store", url, "--to", "yesterday"),
         ("retain", "trades", "--older-than", "90d", "--store", url),

@@ -1,5 +1,6 @@
 """Bringing the schema up to date, and telling when it is not."""
 
+import io
 import threading
 from importlib import resources
 from pathlib import Path
@@ -25,6 +26,10 @@ HEAD: Final = "0007"
 # Alembic keeps what it is doing in its modules: threads would get into each other's way.
 _ONE_AT_A_TIME: Final = threading.Lock()
 _PACKAGE: Final = "zvt_crypto.store.timescale.migrations"
+_NOT_SWITCHED_ON: Final = (
+    "-- TimescaleDB is on this server, but not switched on in this database: this makes plain\n"
+    "-- tables. For hypertables run CREATE EXTENSION timescaledb, then print this anew.\n"
+)
 
 
 def revision(connection: psycopg.Connection[tuple[object, ...]], place: Place) -> str | None:
@@ -117,16 +122,91 @@ def migrate(place: Place, to: str = "head") -> tuple[str | None, str | None]:
         code = getattr(e.orig, "sqlstate", None)
         raise translated(place, code, str(e.orig)) from e
     except CommandError as e:
-        known = ", ".join(sorted(_revisions(place)))
-        raise BadStore(
-            f"the schema has no revision {to!r}", remedy=f"Known: base, {known}, head"
-        ) from e
+        raise _unknown(to) from e
     return before, after
 
 
-def _revisions(place: Place) -> list[str]:
-    scripts = ScriptDirectory.from_config(_config(place))
-    return [str(one.revision) for one in scripts.walk_revisions()]
+def script(place: Place, to: str = "head") -> str:
+    """Return the SQL that `migrate` would run there now, for somebody else to run by hand.
+
+    It is one transaction, and refuses a schema of another revision than it was written for.
+
+    Raises:
+        BadStore: no such revision, or no such database.
+        StoreAway: the server does not answer.
+    """
+    buffer = io.StringIO()
+    config = _config(place)
+    config.output_buffer = buffer
+    try:
+        with psycopg.connect(place.conninfo, connect_timeout=5) as connection:
+            before = revision(connection, place)
+            config.attributes.update(_facts(connection, place, before))
+    except psycopg.Error as e:
+        raise translated(place, e.sqlstate, str(e)) from e
+    known = revisions()
+    goal = {"head": known[-1], "base": "base"}.get(to, to)
+    if goal not in ("base", *known):
+        raise _unknown(to)
+    since = before or "base"
+    if goal == since:
+        return f"-- schema {since}: nothing to do\n"
+    with _ONE_AT_A_TIME:
+        if since != "base" and (goal == "base" or goal < since):
+            command.downgrade(config, f"{since}:{goal}", sql=True)
+        else:
+            command.upgrade(config, f"{since}:{goal}", sql=True)
+    return f"{config.attributes['note']}{buffer.getvalue()}"
+
+
+def revisions() -> list[str]:
+    """Return all revisions, oldest first."""
+    scripts = ScriptDirectory.from_config(_config(Place(conninfo="", shown="")))
+    return [str(one.revision) for one in scripts.walk_revisions()][::-1]
+
+
+def _unknown(to: str) -> BadStore:
+    return BadStore(
+        f"the schema has no revision {to!r}", remedy=f"Known: base, {', '.join(revisions())}, head"
+    )
+
+
+def _facts(
+    connection: psycopg.Connection[tuple[object, ...]], place: Place, before: str | None
+) -> dict[str, object]:
+    """Return what revisions ask of a server; see `migrations.server`."""
+    row = connection.execute(
+        "SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb'), "
+        "EXISTS (SELECT FROM pg_available_extensions WHERE name = 'timescaledb'), "
+        "COALESCE(current_setting('timescaledb.license', true), '') = 'timescale', "
+        "to_regclass(%s) IS NOT NULL",
+        (f"{place.schema}.alembic_version",),
+    ).fetchone()
+    installed, available, is_community, was_made = row or (False, False, False, False)
+    settings: dict[str, str] = {}
+    first: list[str] = []
+    if before is not None:
+        first = [_guard(place, before)]
+        query = sql.SQL("SELECT name, value FROM {}.setting").format(sql.Identifier(place.schema))
+        settings = {str(name): str(value) for name, value in connection.execute(query)}
+    elif was_made:  # a store that was taken back to its beginning leaves an empty table
+        first = [f"DROP TABLE {place.schema}.alembic_version"]
+    lacks = place.timescaledb and available and not installed and before is None
+    return {
+        "has_timescale": installed,
+        "is_community": is_community,
+        "settings": settings,
+        "before": first,
+        "note": _NOT_SWITCHED_ON if lacks else "",
+    }
+
+
+def _guard(place: Place, before: str) -> str:
+    return (
+        f"DO $guard$ BEGIN IF (SELECT version_num FROM {place.schema}.alembic_version) "
+        f"IS DISTINCT FROM '{before}' THEN RAISE EXCEPTION "
+        f"'this script is for schema {before} alone: print it anew'; END IF; END $guard$"
+    )
 
 
 def _config(place: Place) -> Config:

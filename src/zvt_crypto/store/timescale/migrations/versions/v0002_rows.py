@@ -2,8 +2,9 @@
 
 from typing import Final
 
-from alembic import context, op
-from sqlalchemy import text
+from alembic import op
+
+from zvt_crypto.store.timescale.migrations import server
 
 revision: str = "0002"
 down_revision: str | None = "0001"
@@ -63,7 +64,7 @@ _CHUNKS: Final = {
 
 def upgrade() -> None:
     """Make the tables, of the best kind there is."""
-    on_timescale = _has_timescale()
+    on_timescale = server.has_timescale()
     for name, columns in _TABLES.items():
         partitioned = "" if on_timescale else ' PARTITION BY RANGE ("timestamp")'
         op.execute(
@@ -76,21 +77,11 @@ def upgrade() -> None:
                 f"SELECT create_hypertable('{name}', 'timestamp', chunk_time_interval => "
                 f"INTERVAL '{_CHUNKS[name]}', create_default_indexes => false)"
             )
-    layout = "hypertable" if on_timescale else "partition"
-    op.execute(f"INSERT INTO setting VALUES ('layout', '{layout}')")
+    server.note("layout", "hypertable" if on_timescale else "partition")
 
 
 def downgrade() -> None:
     """Remove the tables and all that is in them."""
     for name in _TABLES:
         op.execute(f"DROP TABLE {name}")
-    op.execute("DELETE FROM setting WHERE name = 'layout'")
-
-
-def _has_timescale() -> bool:
-    if context.is_offline_mode():
-        return False
-    asked = "SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb')"
-    if not context.config.attributes["timescaledb"]:
-        return False
-    return bool(op.get_bind().execute(text(asked)).scalar())
+    server.forget("layout")

@@ -6,8 +6,9 @@ statements were tried on TimescaleDB 2.11, 2.23 and 2.29; see docs/postgres.md.
 
 from typing import Final
 
-from alembic import context, op
-from sqlalchemy import text
+from alembic import op
+
+from zvt_crypto.store.timescale.migrations import server
 
 revision: str = "0004"
 down_revision: str | None = "0003"
@@ -40,7 +41,7 @@ _SUMS: Final = ("volume", "quote_volume", "trade_count", "taker_buy_volume")
 
 def upgrade() -> None:
     """Switch on what there is."""
-    if not _is_community():
+    if not server.is_community():
         return
     for name, after in _COMPRESS_AFTER.items():
         # The older spelling: newer versions take it, too.
@@ -58,13 +59,12 @@ def upgrade() -> None:
             f"SELECT add_continuous_aggregate_policy('{name}', start_offset => NULL, "
             f"end_offset => INTERVAL '{width}', schedule_interval => INTERVAL '10 minutes')"
         )
-    op.execute("INSERT INTO setting VALUES ('features', 'compression aggregates')")
+    server.note("features", "compression aggregates")
 
 
 def downgrade() -> None:
     """Remove the views and unpack what was packed."""
-    features = "SELECT EXISTS (SELECT FROM setting WHERE name = 'features')"
-    if context.is_offline_mode() or not op.get_bind().execute(text(features)).scalar():
+    if server.setting("features") is None:
         return
     for name, _, _ in reversed(_COARSER):
         op.execute(f"DROP MATERIALIZED VIEW {name}")
@@ -74,7 +74,7 @@ def downgrade() -> None:
             f"SELECT decompress_chunk(c, if_compressed => true) FROM show_chunks('{name}') AS c"
         )
         op.execute(f"ALTER TABLE {name} SET (timescaledb.compress = false)")
-    op.execute("DELETE FROM setting WHERE name = 'features'")
+    server.forget("features")
 
 
 def _view(name: str, source: str, width: str) -> str:
@@ -97,13 +97,3 @@ def _view(name: str, source: str, width: str) -> str:
         f"FROM {origin if is_first else f'{source} r'} "
         f"GROUP BY r.series_id, time_bucket(INTERVAL '{width}', {at}) WITH NO DATA"
     )
-
-
-def _is_community() -> bool:
-    if context.is_offline_mode():
-        return False
-    asked = (
-        "SELECT current_setting('timescaledb.license', true) = 'timescale' "
-        "FROM setting WHERE name = 'layout' AND value = 'hypertable'"
-    )
-    return bool(op.get_bind().execute(text(asked)).scalar())
