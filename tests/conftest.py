@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import pglite_server
 import psycopg
 import pytest
 import store_place
@@ -54,22 +55,33 @@ _TIMESCALE = "ZVTC_TEST_TIMESCALE"
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what needs TimescaleDB where no server with it is named; the summary says so."""
+    """Leave out what needs a TimescaleDB that is not there; the summary says so."""
     _spread_faults(items)
-    if os.environ.get(_TIMESCALE):
-        return
-    left = [item for item in items if _needs_timescale(item)]
+    has_server, has_wasm = bool(os.environ.get(_TIMESCALE)), pglite_server.lacking() is None
+    left = [
+        item
+        for item in items
+        if (not has_server and _needs_timescale(item)) or (not has_wasm and _needs_pglite(item))
+    ]
     if left:
-        items[:] = [item for item in items if not _needs_timescale(item)]
+        items[:] = [item for item in items if item not in left]
         config.hook.pytest_deselected(items=left)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say in one line what was not run."""
+    """Say in a line each what was not run."""
     if not os.environ.get(_TIMESCALE):
         terminalreporter.write_line(
             f"not run: tests that need TimescaleDB; set {_TIMESCALE}=postgresql://user@host/database"
         )
+    if lacks := pglite_server.lacking():
+        terminalreporter.write_line(
+            f"not run: migrations on TimescaleDB in WASM, for want of {lacks}; `make check-pglite`"
+        )
+
+
+def _needs_pglite(item: pytest.Item) -> bool:
+    return isinstance(item, pytest.Function) and "pglite" in item.fixturenames
 
 
 def _needs_timescale(item: pytest.Item) -> bool:
