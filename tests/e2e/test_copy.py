@@ -1,4 +1,7 @@
-"""`zvtc copy` as its users know it: whole processes, two lakes, and one that is killed."""
+"""`zvtc copy` as its users know it: whole processes, two stores, and one that is killed.
+
+The source is a lake; what it is copied to is one, or lies on a server.
+"""
 
 import asyncio
 import os
@@ -7,12 +10,16 @@ import signal
 import time
 from pathlib import Path
 
+import psycopg
 import pytest
 from cli_process import finish, start, zvtc
 from copy_world import MINUTES, write
+from store_place import on_server, store_at
 
+from zvt_crypto.bootstrap.engine import open_store
 from zvt_crypto.core.ranges import ALWAYS
-from zvt_crypto.store.lake import LakeStore
+from zvt_crypto.ports.transfer import Transferable
+from zvt_crypto.store.timescale.place import parse_place
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +36,25 @@ def folder(written: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-async def compare(first: Path, second: Path, *, all_of_it: bool = True) -> int:
-    """Check that what the second holds is what the first holds; return how many rows that is."""
-    one, other = await LakeStore.open(first), await LakeStore.open(second)
+def come_to(place: str) -> int:
+    """Return how much has come: segments of a folder, rows on a server."""
+    if not on_server():
+        return len(list(Path(place).rglob("*.parquet")))
+    url, schema = place.partition("?")[0], parse_place(place).schema
+    with psycopg.connect(url) as connection:
+        try:
+            found = connection.execute(f"SELECT sum(rows) FROM {schema}.series".encode())
+            return int((found.fetchone() or (0,))[0] or 0)
+        except (psycopg.errors.InvalidSchemaName, psycopg.errors.UndefinedTable):
+            return 0
+
+
+async def compare(folder: Path, second: str, *, all_of_it: bool = True) -> int:
+    """Check that what the second holds is what the source holds; return how many rows that is."""
+    one = await open_store(str(folder / "source"), folder, create=False)
+    other = await open_store(second, folder, create=False)
+    assert isinstance(one, Transferable)
+    assert isinstance(other, Transferable)
     rows = 0
     try:
         for series in await (one if all_of_it else other).keeping():
@@ -49,14 +72,16 @@ async def compare(first: Path, second: Path, *, all_of_it: bool = True) -> int:
 
 def test_a_copy_a_second_one_and_back(folder: Path) -> None:
     # when everything is copied, again, and back into a third
-    first = zvtc("copy", "--from", "source", "--to", "there", "--json", cwd=folder)
-    again = zvtc("copy", "--from", "source", "--to", "there", "--json", cwd=folder)
-    back = zvtc("copy", "--from", "there", "--to", "back", "--no-verify", cwd=folder)
+    there, third = store_at(folder / "there"), store_at(folder / "back")
+    first = zvtc("copy", "--from", "source", "--to", there, "--json", cwd=folder)
+    again = zvtc("copy", "--from", "source", "--to", there, "--json", cwd=folder)
+    back = zvtc("copy", "--from", there, "--to", third, "--no-verify", cwd=folder)
 
     # then the result says what came, progress is silent off a terminal, and digests are the same
     assert (first.code, first.err) == (0, "")
     report = first.json
-    assert (report["status"], report["from"], report["to"]) == ("complete", "source", "there")
+    assert (report["status"], report["from"]) == ("complete", "source")
+    assert report["to"] == (parse_place(there).shown if on_server() else there)
     assert report["verified"]["status"] == "verified"
     rows = [(one["symbol"], one["rows"], one["rows_moved"]) for one in report["series"]]
     assert rows == [
@@ -72,27 +97,26 @@ def test_a_copy_a_second_one_and_back(folder: Path) -> None:
     assert back.code == 0, back.err
     assert "ETH-USDT-PERP trades  complete  300,000 rows" in back.out
     assert "recomputed" not in back.out
-    asyncio.run(compare(folder / "source", folder / "there"))
-    asyncio.run(compare(folder / "source", folder / "back"))
+    asyncio.run(compare(folder, there))
+    asyncio.run(compare(folder, third))
 
 
 def test_a_copy_that_is_killed_goes_on_where_it_was(folder: Path) -> None:
     # given a copy that is killed as soon as something has come, twice
-    command = ("copy", "--from", "source", "--to", "there", "--json")
+    there = store_at(folder / "there")
+    command = ("copy", "--from", "source", "--to", there, "--json")
     kills, before = 0, -1
     for _ in range(2):
         process = start(*command, cwd=folder)
-        count = len(list((folder / "there").rglob("*.parquet")))
-        while process.poll() is None:
-            if len(list((folder / "there").rglob("*.parquet"))) > count:
-                break
+        count = come_to(there)
+        while process.poll() is None and come_to(there) == count:
             time.sleep(0.005)
         if process.poll() is None:
             os.kill(process.pid, signal.SIGKILL)
             kills += 1
         finish(process)
         # then what is there is whole, and never less than before
-        rows = asyncio.run(compare(folder / "source", folder / "there", all_of_it=False))
+        rows = asyncio.run(compare(folder, there, all_of_it=False))
         assert rows >= before
         before = rows
     assert kills > 0
@@ -105,12 +129,13 @@ def test_a_copy_that_is_killed_goes_on_where_it_was(folder: Path) -> None:
     moved = sum(one["rows_moved"] for one in ended.json["series"])
     assert (ended.code, ended.json["status"]) == (0, "complete")
     assert moved <= total - before
-    assert asyncio.run(compare(folder / "source", folder / "there")) == total
+    assert asyncio.run(compare(folder, there)) == total
 
 
 def test_sigterm_ends_it_in_good_order(folder: Path) -> None:
-    process = start("copy", "--from", "source", "--to", "there", cwd=folder)
-    while process.poll() is None and not list((folder / "there").rglob("*.parquet")):
+    there = store_at(folder / "there")
+    process = start("copy", "--from", "source", "--to", there, cwd=folder)
+    while process.poll() is None and not come_to(there):
         time.sleep(0.005)
     process.send_signal(signal.SIGTERM)
     ended = finish(process)
