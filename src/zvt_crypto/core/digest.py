@@ -29,9 +29,12 @@ _FINISH: Final = (
 # What the length and the words of a text are multiplied by.
 _LENGTH: Final = np.uint64(0xC2B2AE3D27D4EB4F)
 _WORD: Final = np.uint64(0xBF58476D1CE4E5B9)
+# What the place of an element of a list goes into.
+_PLACE: Final = np.uint64(0x9E3779B97F4A7C15)
 # A NaN payload no exchange value has: stands for null.
 _NULL: Final = np.uint64(0x7FF8DEAD5EED0001)
 _CHUNK_ROWS: Final = 65_536
+_CHUNK_ELEMENTS: Final = 262_144
 _LATECOMERS: Final = frozenset(name for names in LATECOMERS.values() for name in names)
 _MASK: Final = (1 << 64) - 1
 
@@ -118,6 +121,8 @@ def _column_bits(column: pa.Array | pa.ChunkedArray) -> _U64:
         kind = column.type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return _text_bits(column)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return _list_bits(column)
     if pa.types.is_floating(kind):
         # -0.0 equals 0.0 and must hash alike; adding zero folds the sign away.
         floats = np.asarray(_filled(column, 0.0), dtype=np.float64) + 0.0
@@ -132,6 +137,53 @@ def _column_bits(column: pa.Array | pa.ChunkedArray) -> _U64:
     if column.null_count:
         bits = np.where(np.asarray(column.is_null()), _NULL, bits)
     return bits
+
+
+def _list_bits(column: pa.Array) -> _U64:
+    """Return 64 bits per list of numbers, from its elements and their places.
+
+    An element's bits do not depend on where the list lies, so a list hashes alike in every layout.
+    """
+    wide = np.int64 if pa.types.is_large_list(column.type) else np.int32
+    rows = len(column)
+    offsets = np.frombuffer(column.buffers()[1], dtype=wide) if rows else np.zeros(1, dtype=wide)
+    offsets = offsets[column.offset : column.offset + rows + 1].astype(np.int64)
+    out = np.diff(offsets).astype(np.uint64) * _LENGTH
+    if pa.types.is_floating(column.type.value_type):
+        values = column.values
+    else:
+        values = column.values.cast(pa.float64())
+    first = 0
+    while first < rows:
+        # Rows may be fat: so many elements at once, or one row that has more.
+        last = int(np.searchsorted(offsets, offsets[first] + _CHUNK_ELEMENTS, side="right")) - 1
+        last = min(max(last, first + 1), rows)
+        bounds = offsets[first : last + 1] - offsets[first]
+        part = values.slice(int(offsets[first]), int(bounds[-1]))
+        out[first:last] ^= _sums_of(part, bounds)
+        first = last
+    if column.null_count:
+        out = np.where(np.asarray(column.is_null()), _NULL, out)
+    return out
+
+
+def _sums_of(values: pa.Array, bounds: npt.NDArray[np.int64]) -> _U64:
+    """Return the sum of the hashes of the elements between every two bounds."""
+    floats = np.asarray(_filled(values, 0.0), dtype=np.float64) + 0.0
+    bits = floats.view(np.uint64)
+    if values.null_count:
+        bits = np.where(np.asarray(values.is_null()), _NULL, bits)
+    places = np.arange(len(bits)) - np.repeat(bounds[:-1], np.diff(bounds))
+    # Scrambled by its place, too: elements that change places must count.
+    mixed = (bits ^ (places.astype(np.uint64) * _LENGTH)) + _PLACE
+    mixed ^= mixed >> np.uint64(32)
+    mixed *= _WORD
+    mixed ^= mixed >> np.uint64(29)
+    mixed *= _PLACE
+    mixed ^= mixed >> np.uint64(32)
+    sums = np.zeros(len(mixed) + 1, dtype=np.uint64)
+    np.cumsum(mixed, out=sums[1:], dtype=np.uint64)
+    return sums[bounds[1:]] - sums[bounds[:-1]]
 
 
 def _filled(column: pa.Array, value: object) -> pa.Array:

@@ -44,6 +44,11 @@ def conform(kind: Kind, tables: Sequence[pa.Table]) -> pa.Table:
         if pa.types.is_floating(field.type) and _has_nan(column):
             column = pc.if_else(pc.is_nan(column), pa.scalar(None, field.type), column)
             table = table.set_column(index, field, column)
+        if pa.types.is_list(field.type) and _has_holes(column):
+            raise DataError(
+                f"rows of {kind} have levels without a value in {field.name}",
+                remedy="Such rows belong into quarantine",
+            )
         if not field.nullable and column.null_count:
             raise DataError(
                 f"{column.null_count} rows of {kind} have no {field.name}",
@@ -166,6 +171,15 @@ def _has_nan(column: pa.ChunkedArray) -> bool:
 
 def _first_time(table: pa.Table) -> int:
     return int(times(table.slice(0, 1))[0]) if table.num_rows else 0
+
+
+def _has_holes(column: pa.ChunkedArray) -> bool:
+    """Return whether an element of a list is null or NaN."""
+    for chunk in column.chunks:
+        elements = chunk.flatten()
+        if elements.null_count or bool(np.isnan(np.asarray(elements)).any()):
+            return True
+    return False
 
 
 def _is_arranged(kind: Kind, table: pa.Table, group: Int64s) -> bool:

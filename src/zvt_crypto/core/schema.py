@@ -91,6 +91,39 @@ LIQUIDATIONS: Final = pa.schema(
     ]
 )
 
+LEVELS: Final = pa.list_(pa.float64())
+"""One side's prices, or sizes, of one message; no element is null."""
+
+_SIDES: Final = [
+    pa.field(name, LEVELS, nullable=False)
+    for name in ("bid_prices", "bid_sizes", "ask_prices", "ask_sizes")
+]
+# The exchange's number after the message; 0 where it has none. Time and number alone may repeat:
+# numbers start anew in the millisecond they ran in (Bybit), go back (OKX), are those of a whole
+# envelope (Coinbase), or are lacking. So who stores books gives a message that does not come after
+# the one before it by (time, number) a time a microsecond later: a key is never used twice, and
+# the order of keys is the order in which the book changed, over both kinds. See
+# `services.stream.keeping`.
+_NUMBERED: Final = [
+    pa.field("timestamp", TIMESTAMP, nullable=False),
+    pa.field("sequence", pa.int64(), nullable=False),
+]
+
+BOOK_SNAPSHOTS: Final = pa.schema([*_NUMBERED, *_SIDES])
+"""Whole books, best first: the book after the message of this time and number."""
+
+BOOK_DELTAS: Final = pa.schema(
+    [
+        *_NUMBERED,
+        # Sizes are absolute, zero removes the price.
+        *_SIDES,
+        # The number the book stood at before; null where the exchange counts nothing.
+        pa.field("prev_sequence", pa.int64()),
+        # The first number the message covers, where one covers several (Binance).
+        pa.field("first_sequence", pa.int64()),
+    ]
+)
+
 SCHEMAS: Final[dict[Kind, pa.Schema]] = {
     Kind.CANDLES: CANDLES,
     Kind.TRADES: TRADES,
@@ -99,6 +132,8 @@ SCHEMAS: Final[dict[Kind, pa.Schema]] = {
     Kind.MARK_PRICE: MARK_PRICE,
     Kind.OPEN_INTEREST: OPEN_INTEREST,
     Kind.LIQUIDATIONS: LIQUIDATIONS,
+    Kind.BOOK_SNAPSHOTS: BOOK_SNAPSHOTS,
+    Kind.BOOK_DELTAS: BOOK_DELTAS,
 }
 
 KEYS: Final[dict[Kind, tuple[str, ...]]] = {
@@ -109,7 +144,12 @@ KEYS: Final[dict[Kind, tuple[str, ...]]] = {
     Kind.MARK_PRICE: ("timestamp",),
     Kind.OPEN_INTEREST: ("timestamp",),
     Kind.LIQUIDATIONS: ("timestamp", "liquidation_id"),
+    Kind.BOOK_SNAPSHOTS: ("timestamp", "sequence"),
+    Kind.BOOK_DELTAS: ("timestamp", "sequence"),
 }
+
+_WEIGHTS: Final = {Kind.BOOK_DELTAS: 16, Kind.BOOK_SNAPSHOTS: 500}
+"""How many candles a row weighs, measured: some 40 levels of changes, a thousand a side whole."""
 
 LATECOMERS: Final[dict[Kind, tuple[str, ...]]] = {Kind.QUOTES: ("sequence",)}
 """Columns that rows stored by earlier versions lack: whole numbers, 0 in those rows.
@@ -170,6 +210,11 @@ RECONCILIATIONS: Final = pa.schema(
     ]
 )
 """What the comparison of candles with trades came to, the latest verdict of each bar."""
+
+
+def weight(kind: Kind) -> int:
+    """Return how many ordinary rows a row of a kind weighs: bounds on rows are divided by it."""
+    return _WEIGHTS.get(kind, 1)
 
 
 def empty_table(kind: Kind) -> pa.Table:

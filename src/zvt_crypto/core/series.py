@@ -19,7 +19,10 @@ class Kind(StrEnum):
     CANDLES = "candles"
     TRADES = "trades"
     QUOTES = "quotes"
+    # What is streamed: snapshots and changes as one feed; stored they are the two kinds below.
     BOOK = "book"
+    BOOK_SNAPSHOTS = "book_snapshots"
+    BOOK_DELTAS = "book_deltas"
     FUNDING = "funding"
     MARK_PRICE = "mark_price"
     OPEN_INTEREST = "open_interest"

@@ -5,13 +5,18 @@ No row becomes a Python object of its own: 2,000 trades take well under a millis
 
 from array import array
 from collections.abc import Callable, Sequence
+from itertools import accumulate, chain
 from operator import attrgetter
 from typing import Any, Final, cast
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from zvt_crypto.core.record import (
+    Book,
     Candle,
+    Level,
     Liquidation,
     MarkPrice,
     OpenInterest,
@@ -20,10 +25,10 @@ from zvt_crypto.core.record import (
     Trade,
 )
 from zvt_crypto.core.rows import pc
-from zvt_crypto.core.schema import SCHEMAS, TIMESTAMP
+from zvt_crypto.core.schema import LEVELS, SCHEMAS, TIMESTAMP
 from zvt_crypto.core.series import Kind
 
-Storable = Trade | Quote | Candle | MarkPrice | OpenInterest | Liquidation
+Storable = Trade | Quote | Book | Candle | MarkPrice | OpenInterest | Liquidation
 """Records that are rows of a kind."""
 
 _SIDES: Final = pa.array([side.value for side in Side])
@@ -138,6 +143,23 @@ def _liquidations(records: Sequence[Liquidation]) -> list[pa.Array]:
     ]
 
 
+def _snapshots(records: Sequence[Book]) -> list[pa.Array]:
+    sides = ([one.bids for one in records], [one.asks for one in records])
+    return [
+        _moments([one.ts_event for one in records]),
+        pa.array([one.sequence or 0 for one in records], pa.int64()),
+        *(column for side in sides for column in _levels(side)),
+    ]
+
+
+def _deltas(records: Sequence[Book]) -> list[pa.Array]:
+    return [
+        *_snapshots(records),
+        pa.array([one.prev_sequence for one in records], pa.int64()),
+        pa.array([one.first_sequence for one in records], pa.int64()),
+    ]
+
+
 _COLUMNS: Final[dict[Kind, Callable[[Sequence[Any]], list[pa.Array]]]] = {
     Kind.TRADES: _trades,
     Kind.QUOTES: _quotes,
@@ -145,6 +167,8 @@ _COLUMNS: Final[dict[Kind, Callable[[Sequence[Any]], list[pa.Array]]]] = {
     Kind.MARK_PRICE: _mark_prices,
     Kind.OPEN_INTEREST: _open_interests,
     Kind.LIQUIDATIONS: _liquidations,
+    Kind.BOOK_SNAPSHOTS: _snapshots,
+    Kind.BOOK_DELTAS: _deltas,
 }
 
 
@@ -157,6 +181,20 @@ def _floats(values: Sequence[float]) -> pa.Array:
     return pa.Array.from_buffers(
         pa.float64(), len(values), [None, pa.py_buffer(array("d", values))]
     )
+
+
+def _levels(sides: Sequence[Sequence[Level]]) -> tuple[pa.Array, pa.Array]:
+    """Return prices and sizes of one side of each message."""
+    offsets = array("i", [0, *accumulate(map(len, sides))])
+    flat = array("d", chain.from_iterable(chain.from_iterable(sides)))
+    pairs = np.frombuffer(flat, dtype=np.float64).reshape(-1, 2)
+    body = pa.py_buffer(offsets)
+
+    def column(values: npt.NDArray[np.float64]) -> pa.Array:
+        elements = pa.array(np.ascontiguousarray(values))
+        return pa.Array.from_buffers(LEVELS, len(sides), [None, body], children=[elements])
+
+    return column(pairs[:, 0]), column(pairs[:, 1])
 
 
 def _ids(ids: Sequence[int | str]) -> pa.Array:

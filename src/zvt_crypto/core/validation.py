@@ -13,9 +13,11 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from zvt_crypto.core.column import (
     Bools,
+    Floats,
     Ints,
     arrays_of,
     as_array,
@@ -34,6 +36,7 @@ from zvt_crypto.core.interval import US_PER_MINUTE, Interval
 from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.record import Side
 from zvt_crypto.core.schema import CANDLES
+from zvt_crypto.core.series import Kind
 
 RAW_LIMIT: Final = 500
 """Characters of a refused row that are kept."""
@@ -76,6 +79,12 @@ class Reason(StrEnum):
     """The trade has no id."""
     BAD_ID = "bad_id"
     """The trade's id holds the character U+0000, which not every store can keep."""
+    UNEVEN = "uneven"
+    """A side of a book has more prices than sizes, or fewer, or one without a value."""
+    UNSORTED = "unsorted"
+    """A side of a whole book does not go from the best price on, or names one twice."""
+    CROSSED = "crossed"
+    """Somebody bids at least what another asks."""
     DUPLICATE = "duplicate"
     """A later row of the same reply has the same key and other values."""
 
@@ -189,6 +198,89 @@ def validate_funding(
     for name in ("interval_hours", "mark_price"):
         codes.mark(Reason.NOT_POSITIVE, floats_of(table, name) <= 0)
     return _settle(table, times, codes, _time_keys, _time_order)
+
+
+def validate_books(
+    table: pa.Table, kind: Kind, window: Range | None, *, now_us: int | None = None
+) -> Checked:
+    """Check snapshots or deltas of books in the schema of `kind`; see `validate_candles`.
+
+    A snapshot has sizes above zero, bids descending, asks ascending, and is not crossed; in a
+    delta a size of zero removes its price.
+
+    Returns:
+        The same table if nothing is wrong with it, else the valid rows by time, then number.
+    """
+    times = times_of(table)
+    codes = _Codes(len(times))
+    codes.mark_nulls(table)
+    codes.mark_times(times, window, _bounds(window, now_us))
+    is_whole = kind is Kind.BOOK_SNAPSHOTS
+    sides = [_Side(table, name) for name in ("bid", "ask")]
+    for side in sides:
+        codes.mark(Reason.UNEVEN, side.uneven)
+    codes.mark(Reason.NEGATIVE, floats_of(table, "sequence") < 0)
+    for side in sides:
+        codes.mark(
+            Reason.NOT_FINITE, side.any(~np.isfinite(side.prices) | ~np.isfinite(side.sizes))
+        )
+        codes.mark(Reason.NOT_POSITIVE, side.any(side.prices <= 0))
+        too_small = side.sizes <= 0 if is_whole else side.sizes < 0
+        codes.mark(Reason.NEGATIVE, side.any(too_small))
+        if is_whole:
+            codes.mark(Reason.UNSORTED, side.any(side.steps(down=side is sides[0]) <= 0))
+    if is_whole:
+        codes.mark(Reason.CROSSED, sides[0].best(-np.inf) >= sides[1].best(np.inf))
+    return _settle(table, times, codes, _number_keys, _number_order)
+
+
+class _Side:
+    """One side of every book of a table; its levels lie end to end."""
+
+    def __init__(self, table: pa.Table, name: str) -> None:
+        prices, sizes = (as_array(table.column(f"{name}_{what}")) for what in ("prices", "sizes"))
+        # Lengths of null lists are null: such a row is refused for that already.
+        counts = [
+            np.asarray(pc.call_function("list_value_length", [one]).fill_null(0), dtype=np.int64)
+            for one in (prices, sizes)
+        ]
+        holes = [_holes_of(one, count) for one, count in zip((prices, sizes), counts, strict=True)]
+        self.uneven: Bools = (counts[0] != counts[1]) | holes[0] | holes[1]
+        even = pa.array(~self.uneven)
+        # The others are not looked into, so that both columns go on level by level.
+        self._counts = np.where(self.uneven, 0, counts[0])
+        self.prices, self.sizes = (
+            np.asarray(one.filter(even).flatten(), dtype=np.float64) for one in (prices, sizes)
+        )
+        self._ends = np.cumsum(self._counts)
+
+    def any(self, wrong: Bools) -> Bools:
+        """Return in which books a level is wrong."""
+        upto = np.concatenate([[0], np.cumsum(wrong)])
+        return upto[self._ends] > upto[self._ends - self._counts]
+
+    def steps(self, *, down: bool) -> Floats:
+        """Return how much worse each level is than the one before; the best of a book by 1."""
+        steps = np.diff(self.prices, prepend=0.0) * (-1 if down else 1)
+        steps[(self._ends - self._counts)[self._counts > 0]] = 1.0
+        return steps
+
+    def best(self, otherwise: float) -> Floats:
+        """Return the best price of each book."""
+        found = np.full(len(self._counts), otherwise)
+        filled = self._counts > 0
+        found[filled] = self.prices[(self._ends - self._counts)[filled]]
+        return found
+
+
+def _holes_of(column: pa.Array, counts: Ints) -> Bools:
+    """Return which lists have an element that is null."""
+    elements = column.flatten()
+    if not elements.null_count:
+        return np.zeros(len(counts), dtype=np.bool_)
+    upto = np.concatenate([[0], np.cumsum(np.asarray(elements.is_null()))])
+    ends = np.cumsum(counts)
+    return upto[ends] > upto[ends - counts]
 
 
 class _Codes:
@@ -367,6 +459,18 @@ def _trade_keys(table: pa.Table) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np
             return ids.view(np.uint64) ^ np.uint64(1 << 63), np.zeros(len(ids), dtype=np.uint64)
         return _time_keys(table)[0], ids.view(np.uint64)
     return row_hashes(table.select(["timestamp", "trade_id"]))
+
+
+def _number_keys(table: pa.Table) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+    return _time_keys(table)[0], times_of(table, "sequence").view(np.uint64)
+
+
+def _number_order(table: pa.Table) -> Ints | None:
+    moments, numbers = times_of(table), times_of(table, "sequence")
+    steps, counts = np.diff(moments), np.diff(numbers)
+    if bool(((steps > 0) | ((steps == 0) & (counts > 0))).all()):
+        return None
+    return np.lexsort((numbers, moments))
 
 
 def _has_one_spelling(table: pa.Table, ids: Ints) -> bool:

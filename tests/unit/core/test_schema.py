@@ -3,8 +3,10 @@
 import pyarrow as pa
 import pytest
 
-from zvt_crypto.core.schema import KEYS, LATECOMERS, SCHEMAS, TIMESTAMP, empty_table
+from zvt_crypto.core.schema import KEYS, LATECOMERS, LEVELS, SCHEMAS, TIMESTAMP, empty_table
 from zvt_crypto.core.series import Kind
+
+BOOKS = (Kind.BOOK_SNAPSHOTS, Kind.BOOK_DELTAS)
 
 
 @pytest.mark.parametrize("kind", list(SCHEMAS))
@@ -17,10 +19,10 @@ def test_every_kind_has_a_schema_a_key_and_an_empty_table(kind: Kind) -> None:
     assert empty_table(kind).schema == schema
     assert empty_table(kind).num_rows == 0
     amounts = {field.type for field in schema} - {TIMESTAMP, pa.string(), pa.int64()}
-    assert amounts == {pa.float64()}
+    assert amounts == {LEVELS if kind in BOOKS else pa.float64()}
 
 
-def test_only_books_and_announcements_have_no_table() -> None:
+def test_only_streamed_books_and_announcements_have_no_table() -> None:
     assert set(SCHEMAS) == set(KEYS) == set(Kind) - {Kind.BOOK, Kind.STATUS}
 
 

@@ -96,8 +96,9 @@ def test_kinds_without_a_table_are_refused() -> None:
 
 
 def test_stored_kinds_that_streams_bring_are_all_here() -> None:
-    # Settled funding is fetched, what streams foresee of it belongs to the mark price.
-    assert set(RECORDS) == set(SCHEMAS) - {Kind.FUNDING}
+    # Settled funding is fetched, what streams foresee of it belongs to the mark price. Rows of
+    # books are in test_book_rows.
+    assert set(RECORDS) == set(SCHEMAS) - {Kind.FUNDING, Kind.BOOK_SNAPSHOTS, Kind.BOOK_DELTAS}
 
 
 def test_recorded_trades_become_bit_for_bit_what_rest_parsing_makes(shared_data: Path) -> None:

@@ -278,5 +278,5 @@ def test_a_long_row_is_cut_and_the_port_shares_the_struct() -> None:
 
 
 def test_every_reason_is_documented() -> None:
-    assert len(set(Reason)) == 13
+    assert len(set(Reason)) == 16
     assert all(str(one) == one.name.lower() for one in Reason)

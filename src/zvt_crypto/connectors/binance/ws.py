@@ -13,7 +13,13 @@ import msgspec
 
 from zvt_crypto.connectors.binance.frame import BinanceParser
 from zvt_crypto.connectors.binance.spec import BINANCE, NAME
-from zvt_crypto.connectors.wire.topic import batches, check_route, checked_hosts, host_urls
+from zvt_crypto.connectors.wire.topic import (
+    batches,
+    check_route,
+    check_streamed,
+    checked_hosts,
+    host_urls,
+)
 from zvt_crypto.core.book import BookRule
 from zvt_crypto.core.errors import NotSupported
 from zvt_crypto.core.instrument import Instrument, Market
@@ -126,6 +132,7 @@ class BinanceProtocol:
             NotSupported: it is not streamed, with the reason.
         """
         kind = series.kind
+        check_streamed(NAME, kind)
         if instrument.market is Market.INVERSE:
             raise NotSupported(NAME, f"stream of {series.symbol}", "COIN-M perpetuals are left out")
         if kind is Kind.OPEN_INTEREST:

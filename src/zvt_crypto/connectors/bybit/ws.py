@@ -26,7 +26,7 @@ from zvt_crypto.connectors.bybit.spec import (
     TOPICS,
     TOPICS_PER_CONNECTION,
 )
-from zvt_crypto.connectors.wire.topic import batches, checked_hosts, host_urls
+from zvt_crypto.connectors.wire.topic import batches, check_streamed, checked_hosts, host_urls
 from zvt_crypto.core.book import BookRule
 from zvt_crypto.core.errors import NotSupported
 from zvt_crypto.core.instrument import Instrument
@@ -84,6 +84,7 @@ class BybitProtocol:
         Raises:
             NotSupported: the exchange does not stream it.
         """
+        check_streamed(NAME, series.kind)
         if series.kind in NOT_STREAMED:
             raise NotSupported(NAME, f"stream of {series.kind}", NOT_STREAMED[series.kind])
         if series.kind in PERPETUAL_ONLY and not instrument.is_perpetual:

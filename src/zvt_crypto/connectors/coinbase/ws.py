@@ -27,7 +27,7 @@ from zvt_crypto.connectors.coinbase.spec import (
     SUBSCRIBE_WITHIN_S,
     TOPICS_PER_CONNECTION,
 )
-from zvt_crypto.connectors.wire.topic import checked_hosts, host_urls
+from zvt_crypto.connectors.wire.topic import check_streamed, checked_hosts, host_urls
 from zvt_crypto.core.book import BookRule
 from zvt_crypto.core.errors import NotSupported
 from zvt_crypto.core.instrument import Instrument
@@ -88,6 +88,7 @@ class CoinbaseProtocol:
         Raises:
             NotSupported: the exchange does not stream it.
         """
+        check_streamed(NAME, series.kind)
         if series.kind in NOT_STREAMED:
             raise NotSupported(NAME, f"stream of {series.kind}", NOT_STREAMED[series.kind])
         if series.kind is Kind.CANDLES and series.interval is not CANDLE_INTERVAL:

@@ -11,7 +11,13 @@ import msgspec
 
 from zvt_crypto.connectors.okx.frame import OkxParser
 from zvt_crypto.connectors.okx.spec import NAME, OKX
-from zvt_crypto.connectors.wire.topic import batches, check_route, checked_hosts, host_urls
+from zvt_crypto.connectors.wire.topic import (
+    batches,
+    check_route,
+    check_streamed,
+    checked_hosts,
+    host_urls,
+)
 from zvt_crypto.core.book import BookRule
 from zvt_crypto.core.errors import NotSupported
 from zvt_crypto.core.instrument import Instrument, Market
@@ -110,6 +116,7 @@ class OkxProtocol:
         Raises:
             NotSupported: it is not streamed, with the reason.
         """
+        check_streamed(NAME, series.kind)
         if instrument.market is Market.SPOT and series.kind not in _SPOT_KINDS:
             raise NotSupported(NAME, f"{series.kind} of {series.symbol}", "only perpetuals have it")
         return BUSINESS if series.kind in _ON_BUSINESS else PUBLIC

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from zvt_crypto.core.errors import NotSupported
+from zvt_crypto.core.series import Kind
 
 
 def host_urls(
@@ -49,6 +50,21 @@ def batches(
         size += cost
     if batch:
         yield tuple(batch)
+
+
+def check_streamed(exchange: str, kind: Kind) -> None:
+    """Refuse the kinds a book is kept as: they are made of its stream.
+
+    Raises:
+        NotSupported: it is one of them.
+    """
+    if kind in (Kind.BOOK_SNAPSHOTS, Kind.BOOK_DELTAS):
+        raise NotSupported(
+            exchange,
+            f"stream of {kind}",
+            "they are made of the stream of the book",
+            remedy="Stream `book`, with keep_books if it is to be stored",
+        )
 
 
 def check_route(exchange: str, route: str, routes: Sequence[str]) -> None:

@@ -19,7 +19,6 @@ from zvt_crypto.core.record import (
     Side,
     Trade,
 )
-from zvt_crypto.core.schema import SCHEMAS
 from zvt_crypto.core.series import Kind, Series
 from zvt_crypto.ports.cache import Held
 
@@ -27,8 +26,8 @@ _Row = Mapping[str, Any]
 
 
 def is_stored(kind: Kind) -> bool:
-    """Return whether the store has rows of a kind."""
-    return kind in SCHEMAS
+    """Return whether the store has rows of a kind that are its records; of books it has not."""
+    return kind in _MAKERS
 
 
 def records_of(series: Series, table: pa.Table) -> list[Held]:

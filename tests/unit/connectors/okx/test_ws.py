@@ -39,10 +39,20 @@ def series_of(kind: Kind, instrument: Instrument) -> Series:
     return Series("okx", instrument.symbol, kind, interval)
 
 
+STREAMED = [kind for kind in Kind if kind not in (Kind.BOOK_SNAPSHOTS, Kind.BOOK_DELTAS)]
+
+
+@pytest.mark.parametrize("kind", [Kind.BOOK_SNAPSHOTS, Kind.BOOK_DELTAS])
+def test_what_a_book_is_stored_as_is_not_streamed(kind: Kind) -> None:
+    with pytest.raises(NotSupported, match="made of the stream of the book") as refused:
+        OkxProtocol().route(series_of(kind, INVERSE), INVERSE)
+    assert "keep_books" in str(refused.value)
+
+
 def test_each_kind_is_on_its_route_under_its_channel() -> None:
     protocol: StreamProtocol = OkxProtocol()
     told: dict[Kind, Any] = {}
-    for kind in Kind:
+    for kind in STREAMED:
         series = series_of(kind, INVERSE)
         told[kind] = protocol.route(series, INVERSE), protocol.topic(series, INVERSE)
     assert told == {
@@ -133,7 +143,7 @@ def test_an_ack_names_the_topic_that_was_asked_for() -> None:
         protocol.topic(series_of(kind, INVERSE), INVERSE): protocol.route(
             series_of(kind, INVERSE), INVERSE
         )
-        for kind in Kind
+        for kind in STREAMED
     }
 
     for topic, route in topics.items():
