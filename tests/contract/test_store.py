@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
+from book_rows import DELTAS, SNAPSHOTS, rows, stream, whole_rows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -443,6 +444,8 @@ async def test_every_kind_survives_the_way_there_and_back(
     for field in SCHEMAS[kind]:
         if field.name == "timestamp":
             column = pa.array(T0 + np.arange(rows) * 3_600_000_000).cast(TIMESTAMP)
+        elif pa.types.is_list(field.type):
+            column = pa.array([[0.1, 1e17], [], [1e-300]] * copies, field.type)
         elif field.name in _VALUES:
             column = pa.array(list(_VALUES[field.name]) * copies, field.type)
         elif pa.types.is_floating(field.type):
@@ -530,6 +533,47 @@ async def test_quotes_of_one_moment_are_told_apart_by_their_sequence(
     was = await store.read(QUOTES, Range(T0, T0 + 1), as_of=before)
     assert was.equals(quotes(rows[:3]))
     await assert_sound(store, QUOTES)
+
+
+@pytest.mark.parametrize("count", [40, 2_000])
+async def test_books_are_stored_corrected_and_remembered(store: Store, count: int) -> None:
+    # given changes of a book and the whole book now and then, in two commits of both
+    messages = stream(count, count)
+    tables = {DELTAS: rows(messages), SNAPSHOTS: whole_rows(messages, 20)}
+    cuts = (T0, messages[count // 2].ts_event, messages[-1].ts_event + 1)
+    for start, end in itertools.pairwise(cuts):
+        await store.commit(
+            [
+                batch(series, between(table, start, end), (start, end, Verdict.OBSERVED))
+                for series, table in tables.items()
+            ]
+        )
+    for series, table in tables.items():
+        assert (await store.read(series, ALL)).equals(table)
+        (newest,) = await store.latest([series])
+        assert newest.equals(table.slice(table.num_rows - 1))
+
+    # when some rows are told again, and one of them differently
+    told = tables[DELTAS].slice(5, 10).to_pylist()
+    told[3] |= {"bid_prices": [97.0, 96.5], "bid_sizes": [0.0, 8.0]}
+    news = pa.Table.from_pylist(told, schema=tables[DELTAS].schema)
+    (done,) = await store.commit([batch(DELTAS, news)])
+
+    # then it alone is changed, and what it was is remembered
+    assert (done.inserted, done.corrected, done.unchanged) == (0, 1, 9)
+    assert (await store.read(DELTAS, ALL)).slice(5, 10).equals(news)
+    (correction,) = (await store.corrections(DELTAS)).to_pylist()
+    assert correction["key"] == str(told[3]["sequence"])
+    assert json.loads(correction["new"])["bid_sizes"] == [0.0, 8.0]
+    before = to_us(correction["corrected"]) - 1
+    assert (await store.read(DELTAS, ALL, as_of=before)).equals(tables[DELTAS])
+    await assert_sound(store, DELTAS)
+    await assert_sound(store, SNAPSHOTS)
+
+
+def between(table: pa.Table, start: int, end: int) -> pa.Table:
+    moments = np.asarray(table.column("timestamp").cast(pa.int64()))
+    return table.filter(pa.array((moments >= start) & (moments < end)))
 
 
 VALUES = Values(1.0, 2.0, 0.5, 1.5, 3.25, 4.5, 7, 1.25)

@@ -8,9 +8,11 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+import book_rows
 import msgspec
 import pyarrow as pa
 import pytest
+from book_rows import DELTAS, SNAPSHOTS, stream, whole_rows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -23,6 +25,7 @@ from zvt_crypto.core.ledger import Source, Verdict
 from zvt_crypto.core.parcel import BLANK, Parcel, seal_of
 from zvt_crypto.core.ranges import ALWAYS, Range
 from zvt_crypto.core.reconcile import Agreement, Reconciled
+from zvt_crypto.core.record import Book
 from zvt_crypto.core.schema import SCHEMAS, TIMESTAMP
 from zvt_crypto.core.series import Kind, Series, candle_series
 from zvt_crypto.ports.connector import Rejected
@@ -206,8 +209,26 @@ async def fill(store: Any, rows: int = 200) -> None:
         ]
     )  # fmt: skip
     await store.commit([batch(QUOTES, quotes([(T0, 3, 9.5)]))])
+    books = stream(rows, 300)
+    end = books[-1].ts_event
+    await store.commit(
+        [
+            batch(DELTAS, book_rows.rows(books), (T0, end, Verdict.OBSERVED)),
+            batch(SNAPSHOTS, whole_rows(books, 30), (T0, end, Verdict.OBSERVED)),
+        ]
+    )
+    other = stream(rows + 1, 1)[0]
+    await store.commit([batch(SNAPSHOTS, whole_rows([other])), batch(DELTAS, later(books))])
     await store.commit([batch(BTC, candles(minutes(12, 14), 56.0))])
     await store.discard(BTC, Range(T0 + 100 * M1, T0 + 110 * M1))
+
+
+def later(books: Sequence[Book]) -> pa.Table:
+    """Return a change told again with another size, and one that came since."""
+    last = books[-1]
+    again = msgspec.structs.replace(last, bids=((98.0, 3.5),))
+    news = msgspec.structs.replace(again, ts_event=last.ts_event + 1, bids=())
+    return book_rows.rows([again, news])
 
 
 def plain(table: pa.Table) -> list[tuple[Any, ...]]:

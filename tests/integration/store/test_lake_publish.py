@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from book_rows import DELTAS, SNAPSHOTS, rows, stream, whole_rows
 from lake_writer import M1, T0, candles
 
 from zvt_crypto.core.errors import MissingExtra, UsageError
@@ -124,3 +125,36 @@ async def test_what_is_missing_is_said(
         await store.publish("delta")
     with pytest.raises(MissingExtra):
         await store.publish("iceberg", tmp_path / "x")
+
+
+async def test_books_are_readable_as_lists_in_both_forms(tmp_path: Path) -> None:
+    from pyiceberg.catalog.sql import SqlCatalog
+
+    # given a lake with books in segments
+    store = await LakeStore.open(tmp_path / "lake")
+    messages = stream(3, 2_000)
+    deltas = rows(messages)
+    tables = ((DELTAS, deltas), (SNAPSHOTS, whole_rows(messages, 50)))
+    await store.commit([Batch(series=s, table=t, source=Source.LIVE) for s, t in tables])
+    await store.compact()
+
+    # when it is published
+    delta = await store.publish("delta")
+    await store.publish("iceberg", tmp_path / "berg")
+
+    # then others read the levels that were stored
+    assert {one.kind for one in delta} == {Kind.BOOK_DELTAS, Kind.BOOK_SNAPSHOTS}
+    url = next(one.url for one in delta if one.kind is Kind.BOOK_DELTAS)
+    uri = f"sqlite:///{tmp_path / 'berg' / 'iceberg.sqlite'}"
+    catalog = SqlCatalog("zvt_crypto", uri=uri)
+    try:
+        iceberg = catalog.load_table("zvt_crypto.book_deltas").scan().to_arrow()
+    finally:
+        catalog.close()
+    expected = pl.from_arrow(deltas)
+    assert isinstance(expected, pl.DataFrame)
+    for found in (pl.read_delta(url), pl.from_arrow(iceberg)):
+        assert isinstance(found, pl.DataFrame)
+        ordered = found.sort("timestamp", "sequence").select(expected.columns)
+        assert ordered.equals(expected)
+    await store.close()

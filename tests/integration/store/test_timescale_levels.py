@@ -6,6 +6,7 @@ import numpy as np
 import psycopg
 import pyarrow as pa
 import pytest
+from book_rows import DELTAS, SNAPSHOTS, rows, stream, whole_rows
 from lake_writer import M1, SERIES, T0, candles
 from postgres_shape import shape_of
 from psycopg import sql
@@ -164,6 +165,53 @@ async def test_old_rows_go_with_what_is_said_of_them(new_url: Url, kind: Kind) -
     await store.close()
 
 
+async def test_a_store_of_the_revision_before_books_is_brought_up(new_url: Url) -> None:
+    # given a store of then, with rows
+    url = new_url()
+    store = await TimescaleStore.open(url)
+    await store.commit([observed(500)])
+    await store.close()
+    migrate(parse_place(url), "0005")
+    with pytest.raises(BadStore, match=r"0005, older than .*`zvtc migrate`"):
+        await TimescaleStore.open(url)
+
+    # when it is migrated
+    migrate(parse_place(url))
+    store = await TimescaleStore.open(url)
+    messages = stream(1, 300)
+    table, whole = rows(messages), whole_rows(messages, 50)
+    claim = [Finding(T0, messages[-1].ts_event, Verdict.OBSERVED)]
+    books = [(DELTAS, table), (SNAPSHOTS, whole)]
+    await store.commit(
+        [Batch(series=s, table=t, findings=claim, source=Source.LIVE) for s, t in books]
+    )
+
+    # then it takes books and has the rest, people can read them, and their days can go
+    assert (await store.read(SERIES, ALL)).equals(candles(T0, 500, 5.0))
+    assert (await store.read(DELTAS, ALL)).equals(table)
+    view = sql.Identifier(parse_place(url).schema, "named_book_snapshots")
+    with psycopg.connect(url.partition("?")[0]) as connection:
+        named = connection.execute(
+            sql.SQL('SELECT symbol, sequence, bid_prices FROM {} ORDER BY "timestamp"').format(view)
+        ).fetchall()
+    wanted = [(DELTAS.symbol, row["sequence"], row["bid_prices"]) for row in whole.to_pylist()]
+    assert named == wanted
+    await store.retain(Kind.BOOK_DELTAS, T0 + 60 * DAY)
+    assert (await store.read(DELTAS, ALL)).num_rows == 0
+    assert (await store.read(SNAPSHOTS, ALL)).equals(whole)
+    assert list((await store.verify()).faults) == []
+    await store.close()
+
+    # and going back takes nothing but books
+    migrate(parse_place(url), "0005")
+    migrate(parse_place(url))
+    store = await TimescaleStore.open(url)
+    assert [one.series for one in await store.series()] == [SERIES]
+    assert await store.keeping() == [SERIES]
+    assert list((await store.verify()).faults) == []
+    await store.close()
+
+
 async def test_a_writer_learns_that_another_process_let_rows_go(new_url: Url) -> None:
     # given two processes that know the partitions of a series
     url = new_url()
@@ -298,3 +346,39 @@ async def test_packed_chunks_are_written_to_like_any_other(
     assert (await store.read(SERIES, ALL)).equals(expected.combine_chunks())
     assert list((await store.verify()).faults) == []
     assert (await store.corrections(SERIES)).num_rows == 40_000
+
+
+async def test_packed_books_are_read_and_written_to_like_any_other(
+    full: tuple[TimescaleStore, str],
+) -> None:
+    # given packed chunks of books
+    store, url = full
+    messages = stream(5, 3_000)
+    table = rows(messages)
+    claim = [Finding(T0, messages[-1].ts_event + 1, Verdict.OBSERVED)]
+    batch = Batch(series=DELTAS, table=table, findings=claim, source=Source.LIVE)
+    await store.commit([batch])
+    (size,) = [info.stored_bytes for info in await store.series()]
+    policies = run(
+        url,
+        "SELECT count(*) FROM timescaledb_information.jobs WHERE hypertable_schema = "
+        "current_schema() AND hypertable_name LIKE 'book%' AND proc_name LIKE '%compression'",
+    )
+    assert policies == [(2,)]
+    run(url, "SELECT compress_chunk(c) FROM show_chunks('book_deltas') AS c")
+    (packed,) = [info.stored_bytes for info in await store.series()]
+    assert packed < size / 2
+
+    # when the same comes again, and one row otherwise
+    (again,) = await store.commit([batch])
+    told = table.slice(700, 1).to_pylist()
+    told[0] |= {"ask_prices": [987.5], "ask_sizes": [1.0]}
+    news = pa.Table.from_pylist(told, schema=table.schema)
+    (done,) = await store.commit([Batch(series=DELTAS, table=news, source=Source.LIVE)])
+
+    # then only that row is another
+    assert (again.unchanged, done.corrected) == (3_000, 1)
+    held = await store.read(DELTAS, ALL)
+    assert held.slice(700, 1).equals(news)
+    assert held.slice(0, 700).equals(table.slice(0, 700))
+    assert list((await store.verify()).faults) == []

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from zvt_crypto.core.errors import CopyRefused, DataError, StoreCorrupt
 from zvt_crypto.core.parcel import Parcel, Seal, Unpacked, seal_of
 from zvt_crypto.core.ranges import ALWAYS, Range
+from zvt_crypto.core.schema import weight
 from zvt_crypto.core.series import Series
 from zvt_crypto.ports.store import Verified
 from zvt_crypto.ports.transfer import PARCEL_ROWS, TransferStore
@@ -26,7 +27,7 @@ class CopyConfig:
     """How a copy runs.
 
     Attributes:
-        parcel_rows: the most rows on their way at once, for each series; twice that is held.
+        parcel_rows: the most light rows on their way at once, for each series; twice that is held.
         parallel_series: series worked on at once.
         replace: whether the source wins where the target holds other data.
         verify: whether the target recomputes everything from its rows at the end.
@@ -136,7 +137,7 @@ class StoreCopier:
             progress.held += 0 if is_last else sent.rows
             copy.changed += Unpacked(ledger=len(sent.ledger))
             return
-        fits = max(sent.rows, there.rows) <= self._config.parcel_rows
+        fits = max(sent.rows, there.rows) <= self._limit(copy.series)
         if fits or there.is_blank or not levels:
             await self._send(copy, progress, stretch, is_last=is_last)
             return
@@ -158,7 +159,7 @@ class StoreCopier:
 
     async def _parcels(self, series: Series, stretch: Range) -> AsyncGenerator[Parcel]:
         """Yield a stretch in parcels; the next is packed while one is taken in."""
-        limit = self._config.parcel_rows
+        limit = self._limit(series)
         ahead = asyncio.ensure_future(self._source.pack(series, stretch, limit_rows=limit))
         try:
             while True:
@@ -171,6 +172,9 @@ class StoreCopier:
                 yield parcel
         finally:
             ahead.cancel()
+
+    def _limit(self, series: Series) -> int:
+        return max(1, self._config.parcel_rows // weight(series.kind))
 
     async def _compare(self, copy: SeriesCopy, parcel: Parcel) -> None:
         there = await self._target.seal(copy.series, parcel.range)

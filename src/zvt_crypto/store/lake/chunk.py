@@ -1,4 +1,4 @@
-"""Hot rows as bytes: fixed-width columns as one block, texts as another.
+"""Hot rows as bytes: fixed-width columns as one block, texts and lists of numbers as another.
 
 Chunks of many commits are joined byte by byte and turned into columns at once, so neither
 writing nor reading touches single values.
@@ -18,11 +18,21 @@ from zvt_crypto.core.schema import KNOWN, LATECOMERS, SCHEMAS
 from zvt_crypto.core.series import Kind
 
 Chunk = tuple[int, int, int, int, int, bytes, bytes, bytes]
-"""Series, first time, newest `known_us`, last time, rows, fixed block, lengths, texts."""
+"""Series, first time, newest `known_us`, last time, rows, fixed block, lengths, texts.
+
+Lists of numbers are kept as texts are: eight bytes an element.
+"""
+
+_NUMBER_BYTES: Final = 8
+
+
+def _is_varied(field: pa.Field) -> bool:
+    """Return whether the values of a column differ in length."""
+    return pa.types.is_string(field.type) or pa.types.is_list(field.type)
 
 
 def _layout(schema: pa.Schema) -> np.dtype[np.void]:
-    fixed = [field for field in schema if not pa.types.is_string(field.type)]
+    fixed = [field for field in schema if not _is_varied(field)]
     formats = ["<f8" if pa.types.is_floating(field.type) else "<i8" for field in fixed]
     fields = list(zip([field.name for field in fixed], formats, strict=True))
     # One bit a column: set where the value is null.
@@ -35,8 +45,7 @@ _NO_ROWS: Final = {
     kind: pa.schema([*schema, KNOWN]).empty_table() for kind, schema in SCHEMAS.items()
 }
 _TEXTS: Final = {
-    kind: [field.name for field in schema if pa.types.is_string(field.type)]
-    for kind, schema in SCHEMAS.items()
+    kind: [field.name for field in schema if _is_varied(field)] for kind, schema in SCHEMAS.items()
 }
 
 
@@ -105,10 +114,10 @@ def pack(kind: Kind, table: pa.Table, known_us: int | None = None) -> Packed:
     lengths = np.zeros((table.num_rows, len(names)), dtype=np.int32)
     texts = b""
     if names and table.num_rows:
-        columns = [as_array(table.column(name)) for name in names]
+        columns = [_bytes_of(as_array(table.column(name))) for name in names]
         for number, column in enumerate(columns):
             lengths[:, number] = np.asarray(pc.binary_length(column))
-        joined = pc.binary_join_element_wise(*columns, "")
+        joined = pc.binary_join_element_wise(*columns, pa.scalar("", columns[0].type))
         offsets = np.frombuffer(joined.buffers()[1], np.int32)
         offsets = offsets[joined.offset : joined.offset + len(joined) + 1]
         texts = joined.buffers()[2].to_pybytes()[offsets[0] : offsets[-1]]
@@ -130,7 +139,7 @@ def unpack_many(kind: Kind, chunks: Sequence[Chunk]) -> tuple[pa.Table, Int64s]:
     bit = 0
     for field in SCHEMAS[kind]:
         if field.name in texts:
-            columns.append(texts[field.name])
+            columns.append(_values_of(texts[field.name], field.type))
             continue
         values = np.ascontiguousarray(fixed[field.name])
         mask = None
@@ -149,7 +158,7 @@ def unpack_many(kind: Kind, chunks: Sequence[Chunk]) -> tuple[pa.Table, Int64s]:
 
 
 def _split(kind: Kind, chunks: Sequence[Chunk]) -> list[pa.Array]:
-    """Return the text columns: their values lie row by row, one column after the other."""
+    """Return the text columns as bytes: they lie row by row, one column after the other."""
     width = len(_TEXTS[kind])
     if not width:
         return []
@@ -157,5 +166,32 @@ def _split(kind: Kind, chunks: Sequence[Chunk]) -> list[pa.Array]:
     offsets = np.zeros(len(lengths) + 1, dtype=np.int32)
     np.cumsum(lengths, out=offsets[1:])
     body = pa.py_buffer(b"".join([c[7] for c in chunks]))
-    values = pa.StringArray.from_buffers(len(lengths), pa.py_buffer(offsets), body)
+    values = pa.Array.from_buffers(pa.binary(), len(lengths), [None, pa.py_buffer(offsets), body])
     return [values.take(pa.array(np.arange(at, len(lengths), width))) for at in range(width)]
+
+
+def _bytes_of(column: pa.Array) -> pa.Array:
+    """Return texts as they are, and lists of numbers as the bytes of these."""
+    if not pa.types.is_list(column.type):
+        return column
+    offsets = np.frombuffer(column.buffers()[1], np.int32)
+    offsets = offsets[column.offset : column.offset + len(column) + 1]
+    first, last = offsets[[0, -1]].tolist()
+    body = np.ascontiguousarray(column.values.slice(first, last - first), dtype="<f8")
+    places = pa.py_buffer((offsets - first) * np.int32(_NUMBER_BYTES))
+    return pa.Array.from_buffers(pa.binary(), len(column), [None, places, pa.py_buffer(body)])
+
+
+def _values_of(column: pa.Array, wanted: pa.DataType) -> pa.Array:
+    """Undo `_bytes_of`."""
+    if not pa.types.is_list(wanted):
+        return column.view(wanted)
+    if not len(column):
+        return pa.array([], wanted)
+    _, places, body = column.buffers()
+    offsets = np.frombuffer(places, np.int32)[column.offset : column.offset + len(column) + 1]
+    first, last = offsets[[0, -1]].tolist()
+    numbers = np.frombuffer(body or b"", dtype=np.uint8)[first:last].view("<f8")
+    counts = pa.py_buffer((offsets - first) // np.int32(_NUMBER_BYTES))
+    elements = pa.array(numbers, pa.float64())
+    return pa.Array.from_buffers(wanted, len(column), [None, counts], children=[elements])

@@ -20,7 +20,7 @@ import pyarrow as pa
 from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.rowindex import RowIndex
 from zvt_crypto.core.rows import Int64s, sorted_together, times
-from zvt_crypto.core.schema import SCHEMAS
+from zvt_crypto.core.schema import SCHEMAS, weight
 from zvt_crypto.core.series import Kind, Series
 from zvt_crypto.core.unpacking import inside
 from zvt_crypto.store.intake.compare import Correction, compare
@@ -150,7 +150,7 @@ class Merger:
                 reach = Range(mine[0].start, mine[-1].end)
                 warm = hot.select(connection, kind, series_id, *reach)
                 live = live_segments(connection, series_id, window)
-                replaced = _replaced(live, reach, last - first + warm.num_rows)
+                replaced = _replaced(series.kind, live, reach, last - first + warm.num_rows)
                 hull = _around(reach, replaced)
                 seen = _seen(connection, series, series_id, hull, reach)
                 part = Part(hull, reach, seen, replaced, absorbs_hot=warm.num_rows > 0)
@@ -293,7 +293,7 @@ class Merger:
         """Draft the part that puts hot rows, which lie in no segment yet, into one."""
         live = live_segments(connection, series_id, window)
         reach = _hull(rows)
-        replaced = _replaced(live, reach, rows.num_rows)
+        replaced = _replaced(series.kind, live, reach, rows.num_rows)
         hull = _around(reach, replaced)
         part = Part(hull, _NOWHERE, _seen(connection, series, series_id, hull), replaced)
         return _Draft(part, window, self._existing(series.kind, replaced, rows))
@@ -314,7 +314,7 @@ class Merger:
             return _Draft(Part(asked, asked, seen, unchanged=share.rows))
         rows = hot.select(connection, kind, series_id, *asked)
         live = live_segments(connection, series_id, window)
-        replaced = _replaced(live, asked, rows.num_rows + share.rows)
+        replaced = _replaced(series.kind, live, asked, rows.num_rows + share.rows)
         hull = _around(asked, replaced)
         seen = _seen(connection, series, series_id, hull, asked)
         if not replaced and not rows.num_rows:
@@ -363,7 +363,7 @@ class Merger:
         index = draft.index or RowIndex.of(draft.table.select(SCHEMAS[series.kind].names))
         written: list[Segment] = []
         try:
-            for first, last in _cuts(index):
+            for first, last in _cuts(series.kind, index):
                 path = segment_path(series, draft.window, self._unique())
                 piece = index if last - first == len(index.times) else index.slice(first, last)
                 rows = draft.table.slice(first, last - first)
@@ -429,28 +429,29 @@ def _hull(table: pa.Table) -> Range:
     return Range(int(moments[0]), int(moments[-1]) + 1)
 
 
-def _replaced(live: Sequence[Segment], reach: Range, rows: int) -> Sequence[Segment]:
+def _replaced(kind: Kind, live: Sequence[Segment], reach: Range, rows: int) -> Sequence[Segment]:
     """Return the neighbouring segments that are written anew along with rows in `reach`."""
     first = bisect_left(live, reach.start, key=lambda s: s.last_us)
     last = bisect_left(live, reach.end, key=lambda s: s.first_us)
     total = rows + sum(segment.rows for segment in live[first:last])
-    while first > 0 and _is_worth_it(live[first - 1], total):
+    while first > 0 and _is_worth_it(kind, live[first - 1], total):
         first -= 1
         total += live[first].rows
-    while last < len(live) and _is_worth_it(live[last], total):
+    while last < len(live) and _is_worth_it(kind, live[last], total):
         total += live[last].rows
         last += 1
     return live[first:last]
 
 
-def _is_worth_it(segment: Segment, total: int) -> bool:
-    return segment.rows <= _ABSORB * total and segment.rows + total <= _LARGEST_ROWS
+def _is_worth_it(kind: Kind, segment: Segment, total: int) -> bool:
+    is_small = segment.rows + total <= _LARGEST_ROWS // weight(kind)
+    return is_small and segment.rows <= _ABSORB * total
 
 
-def _cuts(index: RowIndex) -> list[tuple[int, int]]:
+def _cuts(kind: Kind, index: RowIndex) -> list[tuple[int, int]]:
     """Return where to cut rows into segments: never between rows of one moment."""
     rows = len(index.times)
-    pieces = -(-rows // _LARGEST_ROWS)
+    pieces = -(-rows // (_LARGEST_ROWS // weight(kind)))
     bounds = [0]
     for number in range(1, pieces):
         moment = index.times[number * rows // pieces]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from zvt_crypto.core.errors import StoreBusy
+from zvt_crypto.core.schema import weight
 from zvt_crypto.core.series import Series
 from zvt_crypto.ports.store import Batch, Committed
 from zvt_crypto.store.intake.share import Share, sort_in
@@ -60,7 +61,11 @@ class Writer:
             StoreFull: no space; nothing was changed.
         """
         shares = sort_in(batches)
-        large = {share.series for share in shares if share.rows > _HOT_COMMIT_ROWS}
+        large = {
+            share.series
+            for share in shares
+            if share.rows > _HOT_COMMIT_ROWS // weight(share.series.kind)
+        }
         for attempt in range(_ATTEMPTS):
             try:
                 works = self._attempt(shares, large, is_patient=attempt < _PATIENCE)
@@ -122,7 +127,7 @@ class Writer:
         with self._catalog.snapshot() as connection:
             series_id = find_series(connection, series)
             in_chunks = 0 if series_id is None else hot.rows_in_chunks(connection, series_id)
-        if in_chunks < _COMPACT_ROWS // 2:
+        if in_chunks < _COMPACT_ROWS // 2 // weight(series.kind):
             self.settle()
         self.compact(series)
 
@@ -183,6 +188,7 @@ class Writer:
         for work in works:
             done[work.share.at] = Committed(work.inserted, work.corrected, work.unchanged)
             due = _COMPACT_ROWS + work.state.id * _SCATTER % _COMPACT_SPREAD_ROWS
+            due //= weight(work.share.series.kind)
             if work.state.hot_rows + work.hot_added > due and work.parts is None:
                 crowded.append(work.share.series)
         return done, crowded
@@ -192,7 +198,8 @@ def _check_room(works: Sequence[Work]) -> None:
     crowded = [
         work.share.series
         for work in works
-        if work.state.hot_rows > _HOT_LIMIT_ROWS and work.share.rows
+        if work.share.rows
+        and work.state.hot_rows > _HOT_LIMIT_ROWS // weight(work.share.series.kind)
     ]
     if crowded:
         raise _Crowded(crowded)

@@ -16,12 +16,12 @@ from zvt_crypto.core.interval import US_PER_DAY
 from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.rowindex import RowIndex
 from zvt_crypto.core.rows import times
-from zvt_crypto.core.schema import KNOWN, LATECOMERS, SCHEMAS
+from zvt_crypto.core.schema import KNOWN, LATECOMERS, SCHEMAS, weight
 from zvt_crypto.core.series import Kind, Series
 from zvt_crypto.core.timestamp import from_us, to_us
 from zvt_crypto.store.segments.storage import Storage
 
-_ROW_GROUP: Final = 65_536
+_ROW_GROUP: Final = 65_536  # of light rows
 # 700,000 rows: what commits look into are the newest segments of a few series.
 _INDEX_BYTES: Final = 16 * 1024 * 1024
 
@@ -98,7 +98,8 @@ class SegmentFiles:
     def write(self, kind: Kind, path: str, table: pa.Table, index: RowIndex) -> Segment:
         """Store rows with their `known_us` durably; the manifest does not name them yet."""
         sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, row_group_size=_ROW_GROUP, **_encoding(kind))
+        group = _ROW_GROUP // weight(kind)
+        pq.write_table(table, sink, row_group_size=group, **_encoding(kind))
         body = memoryview(sink.getvalue())
         self.storage.put(path, body)
         rows, digest = index.between(0, table.num_rows)
@@ -198,6 +199,11 @@ def _encoding(kind: Kind) -> dict[str, Any]:
     levels: dict[str, int] = {}
     dictionaries = [KNOWN.name]
     for field in SCHEMAS[kind]:
+        if pa.types.is_list(field.type):
+            # Prices and sizes of levels come back again and again.
+            dictionaries.append(f"{field.name}.list.element")
+            levels[f"{field.name}.list.element"] = 3
+            continue
         levels[field.name] = 1
         if field.name in ("side", "fills", "interval_hours"):
             dictionaries.append(field.name)  # a handful of values

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from zvt_crypto.core.column import as_array
 
@@ -22,12 +23,19 @@ _TAIL: Final = b"\xff\xff"
 _EPOCH_US: Final = 946_684_800_000_000
 _COUNT_BYTES: Final = 2
 _LENGTH_BYTES: Final = 4
+# Of an array: dimensions, flags and type; then for one dimension its size and lower bound; then
+# each element with its length. See `array_send` in src/backend/utils/adt/arrayfuncs.c.
+_LIST_BYTES: Final = 12
+_DIMENSION_BYTES: Final = 8
+_ELEMENT_BYTES: Final = 12
+_FLOAT8: Final = 701
 
 
 def encode(columns: Sequence[pa.ChunkedArray | pa.Array]) -> bytes:
     """Return a whole COPY of rows given as columns of equal length, without slices of dictionaries.
 
-    int32 becomes int4, int64 int8, float64 float8, timestamps timestamptz, strings text.
+    int32 becomes int4, int64 int8, float64 float8, timestamps timestamptz, strings text, lists of
+    float64 float8[].
     """
     fields = [_field(as_array(column)) for column in columns]
     rows = len(fields[0].lengths)
@@ -95,7 +103,37 @@ class _Text:
             _place(out, None, at[self._nulls], _absent(int(self._nulls.sum())))
 
 
-def _field(column: pa.Array) -> _Fixed | _Text:
+class _Numbers:
+    """A column of lists of numbers, none null: `floats` end to end, so many for each row."""
+
+    def __init__(self, floats: npt.NDArray[np.float64], counts: _Places) -> None:
+        self._counts = counts
+        # Every element is its length and its bytes; a list without any has no dimension.
+        self._cells = np.empty((len(floats), _ELEMENT_BYTES), dtype=np.uint8)
+        self._cells[:, :_LENGTH_BYTES] = _big(8, _LENGTH_BYTES)
+        self._cells[:, _LENGTH_BYTES:] = floats.astype(">f8").view(np.uint8).reshape(-1, 8)
+        self._filled = counts > 0
+        self.lengths = _LIST_BYTES + _DIMENSION_BYTES * self._filled + _ELEMENT_BYTES * counts
+
+    def write(self, out: _Bytes, grid: _Bytes | None, at: _Places) -> None:
+        del grid  # whose lengths differ
+        head = np.zeros((len(at), 4), dtype=">i4")
+        head[:, 0], head[:, 1], head[:, 3] = self.lengths, self._filled, _FLOAT8
+        _place(out, None, at, head.view(np.uint8))
+        start = at[self._filled] + head.itemsize * head.shape[1]
+        counts = self._counts[self._filled]
+        size = np.ones((len(start), 2), dtype=">i4")  # how many, from the first
+        size[:, 0] = counts
+        _place(out, None, start, size.view(np.uint8))
+        within = np.arange(len(self._cells)) - np.repeat(np.cumsum(counts) - counts, counts)
+        places = np.repeat(start + _DIMENSION_BYTES, counts) + within * _ELEMENT_BYTES
+        _place(out, None, places, self._cells)
+
+
+def _field(column: pa.Array) -> _Fixed | _Text | _Numbers:
+    if pa.types.is_list(column.type):
+        counts = np.asarray(pc.call_function("list_value_length", [column]), dtype=np.int64)
+        return _Numbers(np.asarray(column.flatten(), dtype=np.float64), counts)
     nulls = np.asarray(column.is_null()) if column.null_count else None
     if pa.types.is_string(column.type):
         return _text(column, nulls)

@@ -37,7 +37,16 @@ class Table(msgspec.Struct, frozen=True):
 
 _NAMES: Final = {Kind.MARK_PRICE: "mark_prices"}
 # A month of candles of hundreds of series, or a week of their trades, are some ten million rows.
-_WEEKLY: Final = frozenset({Kind.TRADES, Kind.QUOTES, Kind.LIQUIDATIONS, Kind.MARK_PRICE})
+_WEEKLY: Final = frozenset(
+    {
+        Kind.TRADES,
+        Kind.QUOTES,
+        Kind.LIQUIDATIONS,
+        Kind.MARK_PRICE,
+        Kind.BOOK_SNAPSHOTS,
+        Kind.BOOK_DELTAS,
+    }
+)
 
 TABLES: Final = {
     kind: Table(
@@ -57,6 +66,8 @@ _BLOCKS: Final = {
     Kind.TRADES: _HOUR,
     Kind.QUOTES: _HOUR,
     Kind.MARK_PRICE: _HOUR,
+    Kind.BOOK_SNAPSHOTS: _HOUR,
+    Kind.BOOK_DELTAS: _HOUR,
     Kind.LIQUIDATIONS: _DAY,
     Kind.OPEN_INTEREST: _DAY,
     Kind.FUNDING: 64 * _DAY,

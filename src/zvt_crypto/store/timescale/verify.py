@@ -10,7 +10,7 @@ from zvt_crypto.core.proof import Tallies, disagreements
 from zvt_crypto.core.ranges import ALWAYS, Range
 from zvt_crypto.core.rowindex import RowIndex
 from zvt_crypto.core.rows import sorted_together
-from zvt_crypto.core.schema import SCHEMAS
+from zvt_crypto.core.schema import SCHEMAS, weight
 from zvt_crypto.core.series import Series
 from zvt_crypto.ports.store import Fault, Verified
 from zvt_crypto.store.intake.fields import to_series
@@ -22,7 +22,7 @@ from zvt_crypto.store.timescale.reader import plain
 from zvt_crypto.store.timescale.tables import TABLES, block_us
 from zvt_crypto.store.timescale.writer import Numbers
 
-# So many rows are held in memory at once, or a whole block if that has more.
+# So many light rows are held in memory at once, or a whole block if that has more.
 _AT_ONCE: Final = 500_000
 
 
@@ -56,7 +56,7 @@ def _check(database: Database, connection: Connection, series: Series, series_id
     faults: list[Fault] = []
     made: list[Block] = []
     filed = _Filed(connection, series, series_id)
-    for stretch in _stretches(blocks):
+    for stretch in _stretches(blocks, _AT_ONCE // weight(series.kind)):
         query = (
             f"SELECT {rows.names(SCHEMAS[series.kind].names)} "
             f"FROM {TABLES[series.kind].name} WHERE series_id = {series_id} "
@@ -128,11 +128,11 @@ def _differences(series: Series, stored: Sequence[Block], made: Sequence[Block])
             yield Fault(series, start, start + width, detail)
 
 
-def _stretches(blocks: Sequence[Block]) -> Iterator[Range]:
-    """Yield ranges that tile all of time, none with many more rows than `_AT_ONCE`."""
+def _stretches(blocks: Sequence[Block], at_once: int) -> Iterator[Range]:
+    """Yield ranges that tile all of time, none with many more rows than `at_once`."""
     start, held = ALWAYS.start, 0
     for one in blocks:
-        if held and held + one.rows > _AT_ONCE:
+        if held and held + one.rows > at_once:
             yield Range(start, one.start_us)
             start, held = one.start_us, 0
         held += one.rows

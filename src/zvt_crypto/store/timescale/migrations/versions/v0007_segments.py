@@ -8,7 +8,7 @@ from sqlalchemy import text
 from zvt_crypto.core.errors import BadStore
 
 revision: str = "0007"
-down_revision: str | None = "0005"
+down_revision: str | None = "0006"
 
 _UP: Final = (
     """CREATE TABLE segments (
