@@ -203,6 +203,9 @@ class StreamSettings(_Group):
     depth: int = Field(
         default=50, ge=1, le=5_000, description="Levels a side of live books, at least"
     )
+    keep_books: bool = Field(
+        default=False, description="Store live books: each change, and the whole book now and then"
+    )
     metrics_port: int | None = Field(
         default=None, ge=0, le=65_535, description="Port of Prometheus metrics; 0 picks one"
     )

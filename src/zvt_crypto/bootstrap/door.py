@@ -9,6 +9,7 @@ from typing import Any, Self, TypeVar, overload
 
 import pyarrow as pa
 
+from zvt_crypto.bootstrap.books import book_at
 from zvt_crypto.bootstrap.platform import Platform
 from zvt_crypto.bootstrap.result import Result
 from zvt_crypto.bootstrap.streaming import LiveStream, PlainStream, Wanted
@@ -25,6 +26,7 @@ from zvt_crypto.core.instrument import Instrument, InstrumentTable
 from zvt_crypto.core.interval import Interval
 from zvt_crypto.core.ledger import SETTLED, Coverage, Verdict
 from zvt_crypto.core.ranges import Range
+from zvt_crypto.core.record import Book
 from zvt_crypto.core.series import Kind, Series
 from zvt_crypto.core.timestamp import Moment, to_us
 from zvt_crypto.ports.store import SeriesInfo, Verified
@@ -140,6 +142,78 @@ class Door:
             last=last,
             load=load,
         )
+
+    async def book_snapshots(
+        self,
+        exchange: str,
+        symbol: str,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        *,
+        as_of: Moment | None = None,
+        last: int | None = None,
+    ) -> Result:
+        """Return stored whole books, one a row: lists of prices and sizes, best first."""
+        return await self._read(
+            exchange,
+            symbol,
+            Kind.BOOK_SNAPSHOTS,
+            None,
+            start=start,
+            end=end,
+            as_of=as_of,
+            last=last,
+            load=False,
+        )
+
+    async def book_deltas(
+        self,
+        exchange: str,
+        symbol: str,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        *,
+        as_of: Moment | None = None,
+        last: int | None = None,
+    ) -> Result:
+        """Return stored changes of a book, one message a row; a size of zero removes its price."""
+        return await self._read(
+            exchange,
+            symbol,
+            Kind.BOOK_DELTAS,
+            None,
+            start=start,
+            end=end,
+            as_of=as_of,
+            last=last,
+            load=False,
+        )
+
+    async def book_at(
+        self, exchange: str, symbol: str, moment: Moment, *, depth: int | None = None
+    ) -> Book:
+        """Return the book as it stood after the last change up to a moment, best levels first.
+
+        Made of the last whole book stored before and the changes since, which are checked to follow
+        one another. `ts_event` of the book is the time of its last change.
+
+        Args:
+            exchange: where.
+            symbol: in any spelling.
+            moment: when; the exchange's clock.
+            depth: so many levels a side; None is all that were kept.
+
+        Raises:
+            BookUnknown: the store does not prove how it stood: there is a hole, or nothing.
+        """
+        try:
+            at = to_us(moment)
+        except ValueError as e:
+            raise BadRange(str(e)) from None
+        if depth is not None and depth < 1:
+            raise UsageError(f"a depth of {depth} is no book", remedy="Ask for 1 level or more")
+        name = await self.resolve(exchange, symbol)
+        return await book_at(self._platform.store, exchange.lower(), name, at, depth)
 
     async def instruments(self, exchange: str, *, refresh: bool = False) -> list[Instrument]:
         """Return the exchange's instruments, from the store unless it has none."""
@@ -429,6 +503,42 @@ class Crypto:
         return self._run(
             self._inner.funding(exchange, symbol, start, end, as_of=as_of, last=last, load=load)
         )
+
+    def book_snapshots(
+        self,
+        exchange: str,
+        symbol: str,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        *,
+        as_of: Moment | None = None,
+        last: int | None = None,
+    ) -> Result:
+        """Return stored whole books; see `Door.book_snapshots`."""
+        return self._run(
+            self._inner.book_snapshots(exchange, symbol, start, end, as_of=as_of, last=last)
+        )
+
+    def book_deltas(
+        self,
+        exchange: str,
+        symbol: str,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        *,
+        as_of: Moment | None = None,
+        last: int | None = None,
+    ) -> Result:
+        """Return stored changes of a book; see `Door.book_deltas`."""
+        return self._run(
+            self._inner.book_deltas(exchange, symbol, start, end, as_of=as_of, last=last)
+        )
+
+    def book_at(
+        self, exchange: str, symbol: str, moment: Moment, *, depth: int | None = None
+    ) -> Book:
+        """Return the book as it stood at a moment; see `Door.book_at`."""
+        return self._run(self._inner.book_at(exchange, symbol, moment, depth=depth))
 
     def instruments(self, exchange: str, *, refresh: bool = False) -> list[Instrument]:
         """Return the exchange's instruments."""

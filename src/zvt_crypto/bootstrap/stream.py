@@ -54,7 +54,9 @@ def stream_service(
 def stream_config(settings: Settings) -> StreamConfig:
     """Return what the settings say about streams."""
     mine = settings.stream
-    return StreamConfig(commit_every_s=mine.commit_every_s, depth=mine.depth)
+    return StreamConfig(
+        commit_every_s=mine.commit_every_s, depth=mine.depth, keep_books=mine.keep_books
+    )
 
 
 def protocols(settings: Settings) -> Mapping[str, StreamProtocol]:

@@ -46,6 +46,14 @@ def stream(
         Path | None,
         typer.Option("--journal", help="Keep every raw frame in this folder too."),
     ] = None,
+    keep_books: Annotated[
+        bool | None,
+        typer.Option(
+            "--keep-books/--no-keep-books",
+            help="Store books too: each change, and the whole book now and then.",
+            show_default=False,
+        ),
+    ] = None,
     share: Annotated[
         str | None,
         typer.Option(
@@ -83,6 +91,7 @@ def stream(
         "sim": sim,
         "stream.metrics_port": metrics_port,
         "stream.share": share,
+        "stream.keep_books": keep_books,
         "stream.journal": None if journal is None else str(journal),
     }
     settings = settings_from(**overrides)

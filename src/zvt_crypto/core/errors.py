@@ -21,6 +21,7 @@ CryptoError
 │   ├── NotSupported        the exchange does not offer it, with the reason
 │   ├── GeoBlocked          the exchange refuses this region
 │   ├── RequestRejected     the exchange calls the request wrong
+│   ├── BookUnknown         the store does not prove how a book stood
 │   ├── CopyRefused         the target of a copy holds other data
 │   ├── StoreFull           no space left
 │   └── StoreCorrupt        data and ledger disagree
@@ -287,6 +288,21 @@ class RequestRejected(FatalError):
             f"{exchange} rejected the request{shown}: {_short(detail)}",
             remedy="Check symbol, interval and range; if they are right, report this message",
         )
+
+
+class BookUnknown(FatalError):
+    """How a book stood at a moment cannot be told from the store: something of it is lacking."""
+
+    code = "book_unknown"
+    usual_remedy = (
+        "Ask for another moment: `zvtc gaps` shows the holes in book_deltas. "
+        "Books are stored by `zvtc stream --keep-books` only"
+    )
+
+    def __init__(self, exchange: str, symbol: str, moment: str, detail: str) -> None:
+        self.exchange = exchange
+        self.symbol = symbol
+        super().__init__(f"the book of {exchange} {symbol} at {moment} is unknown: {detail}")
 
 
 class CopyRefused(FatalError):

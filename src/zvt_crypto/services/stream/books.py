@@ -9,6 +9,7 @@ from zvt_crypto.core.interval import US_PER_S
 from zvt_crypto.core.record import Book, BookReset, Quote
 from zvt_crypto.core.series import Series
 from zvt_crypto.services.stream.feed import Feed, Hub, Place
+from zvt_crypto.services.stream.keeping import BookKeeper
 
 # Old messages alone for so long: both sockets of a rotation do not differ by that much.
 _STALE_US = 3 * US_PER_S
@@ -24,6 +25,7 @@ class BookFeed(Feed):
     Args:
         renew: asks for a new snapshot: over REST, or by subscribing again.
         from_rest: whether snapshots come over REST always.
+        is_kept: whether the book goes to the store, too.
     """
 
     def __init__(
@@ -36,9 +38,11 @@ class BookFeed(Feed):
         rule: BookRule,
         from_rest: bool,
         renew: Callable[["BookFeed"], None],
+        is_kept: bool = False,
     ) -> None:
         super().__init__(series, instrument, place, hub)
         self.sync = BookSync(rule)
+        self.keeper = BookKeeper(series, instrument, hub, self.sync) if is_kept else None
         self.from_rest = from_rest
         self.quotes: Callable[[Quote], None] | None = None
         """Who is given the tops of this book as quotes, on an exchange that sends none."""
@@ -63,7 +67,13 @@ class BookFeed(Feed):
             elif self._owner is not owner and self._owner is not None:
                 self.counters.repeated += 1
                 return
-        self._took(self.sync.take(message), message)
+        step = self.sync.take(message)
+        if self.keeper is not None:
+            if step is Step.APPLIED:
+                self.keeper.applied(message)
+            elif step is Step.REPLACED:
+                self.keeper.replaced(message)
+        self._took(step, message)
 
     def left(self, owner: object) -> None:
         """Take note that a connection is gone: its book goes on with what another one brings.
@@ -77,6 +87,8 @@ class BookFeed(Feed):
         """Take a snapshot from REST, and tell whether it is good."""
         step = self.sync.join(snapshot)
         if step is Step.REPLACED:
+            if self.keeper is not None:
+                self.keeper.joined()
             book = self.sync.book
             self._took(
                 step,
@@ -127,7 +139,7 @@ class BookFeed(Feed):
         return now_us - self._asked_us > wait_us
 
     def settle(self) -> None:
-        """Books are not stored: the journal keeps them."""
+        """Claim nothing: the journal keeps books, or their keeper does."""
 
     def _took(self, step: Step, message: Book) -> None:
         if step is Step.APPLIED or step is Step.REPLACED:
@@ -172,6 +184,8 @@ class BookFeed(Feed):
         self.counters.resets += 1
         self.health.is_repairing = True
         self._top = None
+        if self.keeper is not None:
+            self.keeper.broke()
         self.announce(BookReset(self.series, self.hub.now_us(), reason))
 
     def _quote(self, message: Book) -> None:

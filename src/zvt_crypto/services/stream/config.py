@@ -53,6 +53,7 @@ class StreamConfig:
             made anew.
         quarantine_per_minute: refused frames of an exchange kept in the store, at most.
         depth: levels a side of the books that are kept.
+        keep_books: whether books go to the store, as their changes and whole now and then.
         candle_grace_s: how long after a bar's end its closing push may take before REST is asked.
     """
 
@@ -84,4 +85,5 @@ class StreamConfig:
     malformed_window_s: float = 10.0
     quarantine_per_minute: int = 100
     depth: int = 50
+    keep_books: bool = False
     candle_grace_s: float = 3.0

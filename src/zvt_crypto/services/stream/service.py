@@ -104,7 +104,7 @@ class CryptoStreamService:
         self._listeners = Listeners(
             self.feeds, self._pause, lambda work, name: self.spawn(work, name=name)
         )
-        self.sink = Sink(self.store, self.clock, self.config, self.feeds)
+        self.sink = Sink(self.store, self.clock, self.config, self._stored)
         self.mender = Mender(self.store, self.filler, self.sink, self.config, self.rng)
         self.watch = Watch(
             self.venues,
@@ -219,6 +219,12 @@ class CryptoStreamService:
     def feeds(self) -> list[Feed]:
         """Return all feeds."""
         return [feed for venue in self.venues.values() for feed in venue.feeds.values()]
+
+    def _stored(self) -> list[Feed]:
+        """Return what is drained into the store: all feeds, and the rows of books that are kept."""
+        feeds = self.feeds()
+        keepers = [one.keeper for one in feeds if isinstance(one, BookFeed)]
+        return [*feeds, *(rows for one in keepers if one is not None for rows in one.feeds)]
 
     @property
     def subscriptions(self) -> set[Series]:
@@ -392,6 +398,7 @@ class CryptoStreamService:
                 rule=protocol.book_rule(place.route),
                 from_rest=protocol.books_from_rest,
                 renew=self._renew_book,
+                is_kept=self.config.keep_books,
             )
         if series.kind is Kind.CANDLES:
             return self._candle_feed(venue, series, instrument, place)
