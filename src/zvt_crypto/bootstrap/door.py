@@ -209,7 +209,9 @@ class Door:
         try:
             at = to_us(moment)
         except ValueError as e:
-            raise BadRange(str(e)) from None
+            raise BadRange(
+                str(e), remedy="Give the moment as 2024-01-31T12:00:00Z, in UTC"
+            ) from None
         if depth is not None and depth < 1:
             raise UsageError(f"a depth of {depth} is no book", remedy="Ask for 1 level or more")
         name = await self.resolve(exchange, symbol)

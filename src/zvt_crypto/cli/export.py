@@ -16,7 +16,8 @@ TABLE_ROWS: Final = 40
 
 
 _BOOKS: Final = (Kind.BOOK_SNAPSHOTS, Kind.BOOK_DELTAS)
-_SHOWN_LEVELS: Final = 3
+_SHOWN_LEVELS: Final = 2
+_SHOWN_TEXT: Final = 120
 
 
 class Format(StrEnum):
@@ -58,6 +59,8 @@ def write_rows(table: pa.Table, kind: Kind, style: Format, out: BinaryIO) -> Non
                 tbl_width_chars=200,
                 tbl_hide_column_data_types=True,
                 tbl_formatting="UTF8_BORDERS_ONLY",
+                # Levels of a book are one long text.
+                fmt_str_lengths=_SHOWN_TEXT if kind in _BOOKS else None,
                 float_precision=None,
             ):
                 out.write(f"{_text(table)}\n".encode())
