@@ -42,7 +42,7 @@ class BookFeed(Feed):
     ) -> None:
         super().__init__(series, instrument, place, hub)
         self.sync = BookSync(rule)
-        self.keeper = BookKeeper(series, instrument, hub, self.sync) if is_kept else None
+        self.keeper = BookKeeper(self, self.sync) if is_kept else None
         self.from_rest = from_rest
         self.quotes: Callable[[Quote], None] | None = None
         """Who is given the tops of this book as quotes, on an exchange that sends none."""
@@ -137,6 +137,16 @@ class BookFeed(Feed):
         doublings = min(max(0, self._asks - 1), _MOST_DOUBLINGS)
         wait_us = min(_SNAPSHOT_US << doublings, _MOST_SNAPSHOT_US)
         return now_us - self._asked_us > wait_us
+
+    @property
+    def pending_rows(self) -> int:
+        """Rows of a kept book that are not in the store yet."""
+        return 0 if self.keeper is None else sum(rows.waiting for rows in self.keeper.feeds)
+
+    def drop_pending(self) -> None:
+        """Give up rows of a kept book."""
+        for rows in () if self.keeper is None else self.keeper.feeds:
+            rows.drop_pending()
 
     def settle(self) -> None:
         """Claim nothing: the journal keeps books, or their keeper does."""

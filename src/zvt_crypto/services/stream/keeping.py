@@ -16,7 +16,7 @@ from zvt_crypto.core.interval import US_PER_MINUTE
 from zvt_crypto.core.record import Book, ControlRecord
 from zvt_crypto.core.schema import weight
 from zvt_crypto.core.series import Kind, Series
-from zvt_crypto.services.stream.feed import POLLED, Feed, Hub
+from zvt_crypto.services.stream.feed import POLLED, Counters, Feed, Hub
 
 SNAPSHOT_EVERY_US: Final = 10 * US_PER_MINUTE
 """A whole book is stored at least so often, as soon as a message comes: a book of any moment is
@@ -30,13 +30,20 @@ class KeptRows(Feed):
     """Rows of one kind a book is stored as, and what is claimed of them; nobody listens to it.
 
     Args:
-        dropped: told when rows were given up, as the store did not take them in time.
+        counters: of the book, where rows that are given up are counted.
+        dropped: told when they were, as the store did not take them in time.
     """
 
     def __init__(
-        self, series: Series, instrument: Instrument, hub: Hub, dropped: Callable[[], None]
+        self,
+        series: Series,
+        instrument: Instrument,
+        hub: Hub,
+        counters: Counters,
+        dropped: Callable[[], None],
     ) -> None:
         super().__init__(series, instrument, POLLED, hub)
+        self.counters = counters
         self._dropped = dropped
         self._weight = weight(series.kind)
         self._most = _PIECE // self._weight
@@ -47,10 +54,14 @@ class KeptRows(Feed):
         """Light rows that what waits is worth: bounds are in these."""
         return super().pending_rows * self._weight
 
+    @property
+    def waiting(self) -> int:
+        """Rows that are not in the store yet, as they are."""
+        return super().pending_rows
+
     def put(self, record: Book) -> None:
         """Take a row; rows come in the order of their keys."""
         self._rows.append(record)
-        self.counters.messages += 1
         if len(self._rows) >= self._most:
             self._seal()
 
@@ -72,7 +83,7 @@ class KeptRows(Feed):
 
     def drop_pending(self) -> None:
         """Give up rows the store did not take in time, and the claims on them."""
-        self.counters.dropped_rows += len(self._rows) + self._piece_rows
+        self.counters.dropped_rows += self.waiting
         self._rows, self._pieces, self._piece_rows = [], [], 0
         self._findings = []
         self._upto = self.claimed_us = None
@@ -88,10 +99,16 @@ class BookKeeper:
     Every row has a greater key than the one before, of either kind: see `core.schema`.
     """
 
-    def __init__(self, book: Series, instrument: Instrument, hub: Hub, sync: BookSync) -> None:
+    def __init__(self, book: Feed, sync: BookSync) -> None:
         self.sync = sync
         self.deltas, self.snapshots = (
-            KeptRows(Series(book.exchange, book.symbol, kind), instrument, hub, self.broke)
+            KeptRows(
+                Series(book.series.exchange, book.series.symbol, kind),
+                book.instrument,
+                book.hub,
+                book.counters,
+                self.broke,
+            )
             for kind in (Kind.BOOK_DELTAS, Kind.BOOK_SNAPSHOTS)
         )
         self._is_running = False
@@ -100,7 +117,7 @@ class BookKeeper:
         self._key = (0, 0)
 
     @property
-    def feeds(self) -> tuple[Feed, Feed]:
+    def feeds(self) -> tuple[KeptRows, KeptRows]:
         """Return what is drained into the store."""
         return self.deltas, self.snapshots
 

@@ -243,8 +243,9 @@ async def test_rows_given_up_are_claimed_by_nobody_and_a_whole_book_begins_anew(
     await kept.commit()
     kept.take(change(2 * MS, 3, 2), change(3 * MS, 4, 3))
     assert kept.keeper.deltas.pending_rows == 2 * 16
+    assert kept.feed.pending_rows == 2
     kept.keeper.deltas.drop_pending()
-    assert kept.keeper.deltas.pending_rows == 0
+    assert (kept.keeper.deltas.pending_rows, kept.feed.counters.dropped_rows) == (0, 2)
 
     # when it takes rows again
     kept.take(change(4 * MS, 5, 4, 101.0), change(5 * MS, 6, 5))
