@@ -10,16 +10,20 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Final
 
 from zvt_crypto.core.errors import CopyRefused, DataError, StoreCorrupt
 from zvt_crypto.core.parcel import Parcel, Seal, Unpacked, seal_of
 from zvt_crypto.core.ranges import ALWAYS, Range
 from zvt_crypto.core.schema import weight
 from zvt_crypto.core.series import Series
-from zvt_crypto.ports.store import Verified
+from zvt_crypto.ports.store import SeriesInfo, Verified
 from zvt_crypto.ports.transfer import PARCEL_ROWS, TransferStore
 from zvt_crypto.services.copy.report import CopyReport, Disagreement, SeriesCopy, SeriesProgress
 from zvt_crypto.services.copy.stretch import LEVELS, lacks, parts
+
+# Heavy rows of a parcel, as stored: in memory they are several times that.
+_PARCEL_BYTES: Final = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,7 @@ class StoreCopier:
         self._config = config or CopyConfig()
         self._clock = clock
         self.progress: list[SeriesProgress] = []
+        self._limits: dict[Series, int] = {}
 
     async def copy(self, series: Sequence[Series], asked: Range = ALWAYS) -> CopyReport:
         """Copy what the source holds of these series in `asked`; compare in the end.
@@ -72,6 +77,7 @@ class StoreCopier:
             await self._source.pack_instruments(names)
         )
         hulls = {info.series: info for info in await self._source.series()}
+        self._limits = {one: self._limit(one, hulls.get(one)) for one in series}
         done = [SeriesCopy(one) for one in series]
         self.progress = [SeriesProgress(one) for one in series]
         room = asyncio.Semaphore(self._config.parallel_series)
@@ -137,7 +143,7 @@ class StoreCopier:
             progress.held += 0 if is_last else sent.rows
             copy.changed += Unpacked(ledger=len(sent.ledger))
             return
-        fits = max(sent.rows, there.rows) <= self._limit(copy.series)
+        fits = max(sent.rows, there.rows) <= self._limits[copy.series]
         if fits or there.is_blank or not levels:
             await self._send(copy, progress, stretch, is_last=is_last)
             return
@@ -159,7 +165,7 @@ class StoreCopier:
 
     async def _parcels(self, series: Series, stretch: Range) -> AsyncGenerator[Parcel]:
         """Yield a stretch in parcels; the next is packed while one is taken in."""
-        limit = self._limit(series)
+        limit = self._limits[series]
         ahead = asyncio.ensure_future(self._source.pack(series, stretch, limit_rows=limit))
         try:
             while True:
@@ -173,8 +179,13 @@ class StoreCopier:
         finally:
             ahead.cancel()
 
-    def _limit(self, series: Series) -> int:
-        return max(1, self._config.parcel_rows // weight(series.kind))
+    def _limit(self, series: Series, info: SeriesInfo | None) -> int:
+        """Return how many rows of a series are a parcel; heavy ones also by what they take."""
+        heavy = weight(series.kind)
+        limit = self._config.parcel_rows // heavy
+        if heavy > 1 and info is not None and info.stored_bytes:
+            limit = min(limit, _PARCEL_BYTES * info.rows // info.stored_bytes)
+        return max(1, limit)
 
     async def _compare(self, copy: SeriesCopy, parcel: Parcel) -> None:
         there = await self._target.seal(copy.series, parcel.range)

@@ -33,6 +33,9 @@ from zvt_crypto.store.lake.holding import Holding, live_segments
 from zvt_crypto.store.segments.segment import Segment, SegmentFiles, partition, segment_path
 
 _LARGEST_ROWS: Final = 1_000_000
+# Of heavy rows, whose number tells little: a segment in memory, and as a file.
+_LARGEST_BYTES: Final = 128 << 20
+_LARGEST_FILE: Final = 32 << 20
 # A neighbour up to this many times the size of what is written anyway is written along with it:
 # every row is rewritten a logarithmic number of times, and a partition keeps few segments.
 _ABSORB: Final = 2
@@ -363,7 +366,7 @@ class Merger:
         index = draft.index or RowIndex.of(draft.table.select(SCHEMAS[series.kind].names))
         written: list[Segment] = []
         try:
-            for first, last in _cuts(series.kind, index):
+            for first, last in _cuts(series.kind, index, draft.table.nbytes):
                 path = segment_path(series, draft.window, self._unique())
                 piece = index if last - first == len(index.times) else index.slice(first, last)
                 rows = draft.table.slice(first, last - first)
@@ -444,14 +447,19 @@ def _replaced(kind: Kind, live: Sequence[Segment], reach: Range, rows: int) -> S
 
 
 def _is_worth_it(kind: Kind, segment: Segment, total: int) -> bool:
-    is_small = segment.rows + total <= _LARGEST_ROWS // weight(kind)
+    heavy = weight(kind)
+    is_small = segment.rows + total <= _LARGEST_ROWS // heavy
+    if heavy > 1:
+        is_small &= segment.bytes <= _LARGEST_FILE
     return is_small and segment.rows <= _ABSORB * total
 
 
-def _cuts(kind: Kind, index: RowIndex) -> list[tuple[int, int]]:
+def _cuts(kind: Kind, index: RowIndex, size: int) -> list[tuple[int, int]]:
     """Return where to cut rows into segments: never between rows of one moment."""
     rows = len(index.times)
     pieces = -(-rows // (_LARGEST_ROWS // weight(kind)))
+    if weight(kind) > 1:
+        pieces = max(pieces, min(rows, -(-size // _LARGEST_BYTES)))
     bounds = [0]
     for number in range(1, pieces):
         moment = index.times[number * rows // pieces]

@@ -22,6 +22,7 @@ from zvt_crypto.core.timestamp import from_us, to_us
 from zvt_crypto.store.segments.storage import Storage
 
 _ROW_GROUP: Final = 65_536  # of light rows
+_GROUP_BYTES: Final = 16 << 20  # of heavy ones
 # 700,000 rows: what commits look into are the newest segments of a few series.
 _INDEX_BYTES: Final = 16 * 1024 * 1024
 
@@ -99,6 +100,8 @@ class SegmentFiles:
         """Store rows with their `known_us` durably; the manifest does not name them yet."""
         sink = pa.BufferOutputStream()
         group = _ROW_GROUP // weight(kind)
+        if weight(kind) > 1:
+            group = max(1, min(group, _GROUP_BYTES * table.num_rows // max(table.nbytes, 1)))
         pq.write_table(table, sink, row_group_size=group, **_encoding(kind))
         body = memoryview(sink.getvalue())
         self.storage.put(path, body)
