@@ -30,6 +30,7 @@ from zvt_crypto.cli.live import (
 from zvt_crypto.cli.running import run, settings_from
 from zvt_crypto.cli.telling import Teller
 from zvt_crypto.core.errors import UsageError
+from zvt_crypto.core.series import Kind
 from zvt_crypto.settings import load_settings
 
 FAILED = 1
@@ -74,7 +75,8 @@ def stream(
     gap_unrecoverable, stale, disconnected, book_reset) stand between the data, in order. Ctrl-C or
     SIGTERM stores what came and ends with 0. Without words the setting stream.subscriptions holds,
     and a change of it in zvtc.toml is followed while the stream runs. With --share several
-    processes divide the same list, and those that are left take over from one that dies.
+    processes divide the same list, and those that are left take over from one that dies. With
+    --keep-books the books that are streamed are stored, for `zvtc query book`.
 
     Examples:
       zvtc stream binance BTC-USDT ETH-USDT --kind trades --kind book
@@ -100,6 +102,11 @@ def stream(
         if words
         else from_settings(settings, DEFAULT_KINDS)
     )
+    if keep_books and not any(Kind.BOOK in one.kinds for one in wanted):
+        raise UsageError(
+            "--keep-books keeps nothing: no book is streamed",
+            remedy="Write: zvtc stream binance BTC-USDT --kind book --keep-books",
+        )
     file = None if words else load_settings(overrides).file
 
     async def work(platform: Platform) -> bool:

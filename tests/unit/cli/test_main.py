@@ -75,6 +75,8 @@ def test_no_command_shows_the_help_and_is_wrong_usage(zvtc: Run, arguments: list
         (["sim", "--limits", "abc"], ["limits is real, off or a factor above 0", "'abc'"]),
         (["sim", "--limits", "0"], ["limits is real, off or a factor above 0"]),
         (["sync", "--since", "2024-01-01"], ["need an exchange and symbols"]),
+        (["stream", "okx", "BTC-USDT", "--keep-books"], ["no book is streamed", "--kind book"]),
+        (["query", "book", "okx", "BTC-USDT"], ["Missing option", "--at"]),
     ],
 )
 def test_bad_input_is_one_line_with_code_2(
