@@ -20,7 +20,7 @@ from zvt_crypto.core.series import Series
 from zvt_crypto.ports.store import Store
 
 PARCEL_ROWS: Final = 500_000
-"""The most rows of a parcel: some 50 MB in memory, whichever the kind."""
+"""The most rows of a parcel: some 50 MB in memory, if heavy rows count as `core.schema` weighs."""
 
 
 @runtime_checkable

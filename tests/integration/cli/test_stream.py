@@ -150,6 +150,34 @@ def test_a_stream_prints_ndjson_and_has_stored_all_of_it_when_it_is_ended(
     assert "0 open" in ended.err
 
 
+def test_books_that_are_kept_are_shown_as_they_stood(
+    sim: Sim, tmp_path: Path, running: Callable[..., Running]
+) -> None:
+    # given a stream that keeps books, printed as they come
+    words = ("okx:BTC-USDT:book", "--keep-books", "--json", "--sim", sim.url)
+    stream = running("stream", *words)
+    stream.until(lambda: records(stream, "book", "BTC-USDT") > 12)
+    ended = stream.stop()
+    assert ended.code == 0, ended.err
+    told = [one for one in lines(ended.out) if one["type"] == "book"]
+
+    # when it is asked how one stood
+    at = told[8]["ts_event"]
+    asked = ("--at", format_us(at), "--depth", "1", "--format", "json")
+    shown = zvtc("query", "book", "okx", "BTC-USDT", *asked, cwd=tmp_path)
+
+    # then it is the book that the printed messages make
+    bids: dict[float, float] = {}
+    for one in told[:9]:
+        bids = {p: s for p, s in (bids | dict(one["bids"])).items() if s}
+    (top,) = json.loads(shown.out)
+    assert (top["bid_price"], top["bid_size"]) == max(bids.items())
+    assert f"number {told[8]['sequence']}" in shown.err
+    with zc.open(tmp_path / "data", state_dir=str(tmp_path / ".state")) as db:
+        kinds = {info.series.kind.value: info.rows for info in db.series()}
+    assert kinds == {"book_deltas": len(told) - 1, "book_snapshots": 1}
+
+
 def test_lines_for_people_and_ctrl_c(sim: Sim, running: Callable[..., Running]) -> None:
     stream = running("stream", "binance", "BTC/USDT", "--kind", "trades", "--sim", sim.url)
     stream.until(lambda: stream.out.count("\n") > 3)
