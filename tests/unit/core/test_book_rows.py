@@ -189,6 +189,7 @@ def reasons(checked: Checked) -> list[str]:
         ({"ask_sizes": [1.0, 2.0, 3.0]}, Reason.UNEVEN),
         ({"ask_sizes": [1.0, None]}, Reason.UNEVEN),
         ({"bid_prices": [3.0, math.inf]}, Reason.NOT_FINITE),
+        ({"bid_prices": [math.inf, math.inf]}, Reason.NOT_FINITE),
         ({"ask_sizes": [math.nan, 1.0]}, Reason.NOT_FINITE),
         ({"ask_prices": [0.0, 5.0]}, Reason.NOT_POSITIVE),
         ({"ask_sizes": [1.0, -1.0]}, Reason.NEGATIVE),
