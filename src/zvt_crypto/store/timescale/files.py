@@ -14,7 +14,7 @@ from zvt_crypto.core.interval import Interval
 from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.rowindex import RowIndex
 from zvt_crypto.core.rows import times
-from zvt_crypto.core.schema import KNOWN
+from zvt_crypto.core.schema import KNOWN, weight
 from zvt_crypto.core.series import Series
 from zvt_crypto.store.segments.segment import Segment, SegmentFiles, partition, segment_path
 from zvt_crypto.store.segments.storage import open_storage
@@ -22,7 +22,7 @@ from zvt_crypto.store.segments.storage import open_storage
 FILED_ROWS: Final = 20_000
 """A commit of so many rows of one series goes into files at once: such come from bulk files."""
 
-# What is read to change one row of a file, and what one file costs a reader to open.
+# Of light rows: what is read to change one row of a file, at most.
 _MOST_ROWS: Final = 1_000_000
 
 
@@ -47,7 +47,7 @@ class Files:
         """
         self.storage = open_storage(Path(url), url if "://" in url else None)
         self.segments = SegmentFiles(self.storage)
-        self.filed_rows = filed_rows
+        self._filed_rows = filed_rows
         self._announce = announce
         self._keeps_minutes = keeps_minutes
         self._token = secrets.token_hex(6)
@@ -56,6 +56,10 @@ class Files:
     def takes(self, series: Series) -> bool:
         """Return whether rows of `series` go into files at all."""
         return not (self._keeps_minutes and series.interval is Interval.M1)
+
+    def takes_at_once(self, series: Series, rows: int) -> bool:
+        """Return whether a commit of so many rows goes there, past the table."""
+        return self.takes(series) and rows * weight(series.kind) >= self._filed_rows
 
     def write(self, series: Series, table: pa.Table) -> list[Segment]:
         """Store sorted rows with their `known_us` durably; nothing names them yet.
@@ -83,12 +87,13 @@ class Files:
 def _pieces(series: Series, table: pa.Table) -> Iterator[tuple[Range, pa.Table]]:
     """Cut rows where a file must end; rows of one moment stay together."""
     moments = times(table)
+    most = max(1, _MOST_ROWS // weight(series.kind))
     at = 0
     while at < len(moments):
         part = partition(series, int(moments[at]))
         end = int(np.searchsorted(moments, part.end))
-        if end - at > _MOST_ROWS:
-            cut = int(np.searchsorted(moments, moments[at + _MOST_ROWS]))
+        if end - at > most:
+            cut = int(np.searchsorted(moments, moments[at + most]))
             end = cut if cut > at else int(np.searchsorted(moments, moments[at], side="right"))
         yield part, table.slice(at, end - at)
         at = end

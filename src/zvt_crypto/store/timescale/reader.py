@@ -34,6 +34,10 @@ FROM pg_class p LEFT JOIN pg_inherits i ON i.inhparent = p.oid
 JOIN pg_class c ON c.oid IN (p.oid, i.inhrelid)
 WHERE p.relnamespace = %s::regnamespace AND p.relname = ANY(%s) GROUP BY 1
 """
+# Packed chunks inherit from nothing of ours.
+_HYPER_SIZES: Final = """
+SELECT t, hypertable_size(format('%%I.%%I', %s::text, t)::regclass) FROM unnest(%s::text[]) AS t
+"""
 _FILED: Final = """
 SELECT s.exchange, s.symbol, s.kind, s.interval, sum(g.rows)::bigint, sum(g.bytes)::bigint
 FROM segments g JOIN series s ON s.id = g.series_id WHERE g.retired_us IS NULL GROUP BY 1, 2, 3, 4
@@ -115,7 +119,9 @@ class Reader:
 
         def load(connection: Connection) -> tuple[list[tuple[Any, ...]], dict[str, int], _Filed]:
             listed = connection.execute(_LISTED).fetchall()
-            sizes = dict(connection.execute(_SIZES, (schema, tables)).fetchall())
+            layout = connection.execute("SELECT value FROM setting WHERE name = 'layout'")
+            query = _HYPER_SIZES if layout.fetchone() == ("hypertable",) else _SIZES
+            sizes = dict(connection.execute(query, (schema, tables)).fetchall())
             filed = {tuple(r[:4]): tuple(r[4:]) for r in connection.execute(_FILED).fetchall()}
             return listed, sizes, filed
 

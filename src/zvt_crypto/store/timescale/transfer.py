@@ -252,7 +252,7 @@ def _enter_rows(
     ids = np.full(wanted.num_rows, series_id, dtype=np.int32)
     plain, known = wanted.drop_columns([KNOWN.name]), np.asarray(wanted.column(KNOWN.name))
     files = connection.files
-    if files is not None and files.takes(series) and wanted.num_rows >= files.filed_rows:
+    if files is not None and files.takes_at_once(series, wanted.num_rows):
         history.enter(connection, series, series_id, wanted)
     else:
         rows.copy_in(connection, table, plain, ids, known)

@@ -19,7 +19,7 @@ from zvt_crypto.core.interval import US_PER_DAY
 from zvt_crypto.core.ranges import ALWAYS, Range
 from zvt_crypto.core.rowindex import RowIndex
 from zvt_crypto.core.rows import sorted_together, times
-from zvt_crypto.core.schema import KNOWN, SCHEMAS
+from zvt_crypto.core.schema import KNOWN, SCHEMAS, weight
 from zvt_crypto.core.series import Kind, Series
 from zvt_crypto.ports.store import Upkept
 from zvt_crypto.store.intake.fields import to_series
@@ -37,7 +37,7 @@ _LEASE: Final = "upkeep"
 _LEASE_S: Final = 900.0
 # A month's rows stay in their table for so long after its end: most repairs have come by then.
 _SETTLED_US: Final = 7 * US_PER_DAY
-# Rows held in memory at once.
+# Light rows held in memory at once.
 _AT_ONCE: Final = 1_000_000
 # A file with fewer rows is merged with what comes beside it.
 _SMALL_ROWS: Final = 100_000
@@ -165,8 +165,9 @@ class Upkeep:
             return None
         moments = times(hot)
         hull = Range(int(moments[0]), int(moments[-1]) + 1)
+        small = _SMALL_ROWS // weight(series.kind)
         near = history.live(connection, series_id, partition(series, hull.start))
-        taken = [one for one in near if one.overlaps(hull) or one.rows < _SMALL_ROWS]
+        taken = [one for one in near if one.overlaps(hull) or one.rows < small]
         cold = history.read_all(connection, series.kind, taken, ALWAYS)
         whole = sorted_together(series.kind, [*cold, hot])
         inside = RowIndex.of(whole.drop_columns([KNOWN.name])).measure(*hull)
@@ -180,7 +181,7 @@ class Upkeep:
         blocks = block.load(connection, series, series_id, stretch)
         held, end = 0, stretch.end
         for one in blocks:
-            if held and held + one.rows > _AT_ONCE:
+            if held and held + one.rows > _AT_ONCE // weight(series.kind):
                 end = max(one.start_us, stretch.start + 1)
                 break
             held += one.rows

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
@@ -132,9 +131,11 @@ class Writer:
         numbers = self._numbers.of([share.series for share in shares], enter=True)
         needed = [(TABLES[share.series.kind], share.hull) for share in shares if share.rows]
         # Rows that go into files need no partition; should one turn out to, it is made then.
-        most = math.inf if self._database.files is None else self._database.files.filed_rows
+        files = self._database.files
         self._partitions.ensure(
-            (TABLES[share.series.kind], share.hull) for share in shares if 0 < share.rows < most
+            (TABLES[share.series.kind], share.hull)
+            for share in shares
+            if share.rows and not (files and files.takes_at_once(share.series, share.rows))
         )
         try:
             works = self._database.transact(lambda c: self._apply(c, shares, numbers))
@@ -269,7 +270,7 @@ def _file(connection: Connection, work: Work, now_us: int) -> bool:
     """Put the rows of a large share into files, if the store has any; return whether it did."""
     files, series = connection.files, work.share.series
     rows_written = work.inserted + work.corrected
-    if files is None or rows_written < files.filed_rows or not files.takes(series):
+    if files is None or not files.takes_at_once(series, rows_written):
         return False
     table = work.share.table
     if work.fresh is not None:
