@@ -7,7 +7,7 @@ worker: enough for migrations and for policies that are run by hand.
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -26,7 +26,7 @@ def lacking() -> str | None:
 
 
 @contextmanager
-def pglite_server() -> Iterator[str]:
+def pglite_server() -> Generator[str]:
     """Run a new, empty database for as long as the block lasts; its URL is given."""
     bridge = subprocess.Popen(
         ["node", str(_BRIDGE), str(_folder())],

@@ -81,10 +81,10 @@ def _make(connection: Connection, table: Table, opens: int) -> None:
 
 
 def _is_there(connection: Connection, name: str) -> bool:
-    # Not `to_regclass`: it answers from a cache, which an advisory lock does not bring up to date.
+    """Ask the table of tables: `to_regclass` remembers what it did not find, across a lock."""
     row = connection.execute(
         "SELECT EXISTS (SELECT FROM pg_class "
-        "WHERE relname = %s AND relnamespace = current_schema::regnamespace)",
+        "WHERE relname = %s AND relnamespace = current_schema()::regnamespace)",
         (name,),
     ).fetchone()
     return row is not None and bool(row[0])
