@@ -16,9 +16,7 @@ from zvt_crypto.core.interval import Interval
 from zvt_crypto.core.ledger import Source, Verdict
 from zvt_crypto.core.schema import SCHEMAS, TIMESTAMP
 from zvt_crypto.core.series import Kind, candle_series
-from zvt_crypto.ports.store import Batch, Finding, Store
-from zvt_crypto.store.lake import LakeStore
-from zvt_crypto.store.timescale import TimescaleStore
+from zvt_crypto.ports.store import Batch, Finding, Housekeeper, Store
 
 M1 = 60_000_000
 T0 = 1_704_067_200_000_000
@@ -52,13 +50,19 @@ def batches(number: int, rows: int) -> list[Batch]:
 
 
 async def opened(place: str) -> Store:
-    """Open a store by its folder or URL."""
+    """Open a store by its folder or URL; importing the other engine would only take time."""
     if "://" in place:
+        from zvt_crypto.store.timescale import TimescaleStore
+
         return await TimescaleStore.open(place, filed_rows=5_000)
+    from zvt_crypto.store.lake import LakeStore
+
     return await LakeStore.open(place)
 
 
 async def crash(folder: str, rows: int, point: str, count: int) -> None:
+    from zvt_crypto.store.lake import LakeStore
+
     seen = 0
 
     def crash_point(reached: str) -> None:
@@ -92,7 +96,7 @@ async def endless(folder: str, number: int) -> None:
             source=Source.LIVE,
         )
         await store.commit([mine, shared])
-        if turn % len(sizes) == 0 and isinstance(store, TimescaleStore):
+        if turn % len(sizes) == 0 and "://" in folder and isinstance(store, Housekeeper):
             await store.upkeep()
         at += rows * M1
         sys.stdout.write(f"{at}\n")

@@ -1,24 +1,29 @@
-"""Bringing the schema up to date, and telling when it is not."""
+"""Bringing the schema up to date, and telling when it is not.
+
+Alembic, and SQLAlchemy with it, take as long to import as a small command takes: that is left until
+there is something to migrate.
+"""
 
 import io
 import threading
 from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import psycopg
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from psycopg import sql
-from sqlalchemy import create_engine
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import NullPool
 
 from zvt_crypto.core.errors import BadStore
 from zvt_crypto.store.timescale.place import Place
 from zvt_crypto.store.timescale.trouble import translated
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+if find_spec("alembic") is None:
+    # Said now, where the extra is named, and not in the middle of something.
+    raise ModuleNotFoundError("No module named 'alembic'")
 
 HEAD: Final = "0007"
 """The revision this version of the package works with."""
@@ -97,6 +102,12 @@ def migrate(place: Place, to: str = "head") -> tuple[str | None, str | None]:
         BadStore: no such revision, or the user lacks a right.
         StoreAway: the server does not answer.
     """
+    from alembic import command  # noqa: PLC0415 - see the module's docstring
+    from alembic.util import CommandError  # noqa: PLC0415
+    from sqlalchemy import create_engine  # noqa: PLC0415
+    from sqlalchemy.exc import DBAPIError  # noqa: PLC0415
+    from sqlalchemy.pool import NullPool  # noqa: PLC0415
+
     engine = create_engine(
         "postgresql+psycopg://",
         creator=lambda: psycopg.connect(place.conninfo, connect_timeout=5),
@@ -135,6 +146,8 @@ def script(place: Place, to: str = "head") -> str:
         BadStore: no such revision, or no such database.
         StoreAway: the server does not answer.
     """
+    from alembic import command  # noqa: PLC0415 - see the module's docstring
+
     buffer = io.StringIO()
     config = _config(place)
     config.output_buffer = buffer
@@ -161,6 +174,8 @@ def script(place: Place, to: str = "head") -> str:
 
 def revisions() -> list[str]:
     """Return all revisions, oldest first."""
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 - see the module's docstring
+
     scripts = ScriptDirectory.from_config(_config(Place(conninfo="", shown="")))
     return [str(one.revision) for one in scripts.walk_revisions()][::-1]
 
@@ -209,7 +224,9 @@ def _guard(place: Place, before: str) -> str:
     )
 
 
-def _config(place: Place) -> Config:
+def _config(place: Place) -> "Config":
+    from alembic.config import Config  # noqa: PLC0415 - see the module's docstring
+
     config = Config()
     with resources.as_file(resources.files(_PACKAGE)) as folder:
         config.set_main_option("script_location", str(Path(folder)).replace("%", "%%"))

@@ -6,8 +6,9 @@ levels share one key and one row header.
 
 from typing import Final
 
-from alembic import context, op
-from sqlalchemy import text
+from alembic import op
+
+from zvt_crypto.store.timescale.migrations import server
 
 revision: str = "0006"
 down_revision: str | None = "0005"
@@ -30,7 +31,7 @@ _COMPRESS_AFTER: Final = "3 days"
 
 def upgrade() -> None:
     """Make the tables, of the kind the others are of, and the views that name their series."""
-    on_timescale = _is_set("layout", "hypertable")
+    on_timescale = server.setting("layout") == "hypertable"
     for name, columns in _TABLES.items():
         partitioned = "" if on_timescale else ' PARTITION BY RANGE ("timestamp")'
         op.execute(
@@ -47,7 +48,7 @@ def upgrade() -> None:
             f"CREATE VIEW named_{name} AS SELECT s.exchange, s.symbol, {_columns(columns)} "
             f"FROM {name} r JOIN series s ON s.id = r.series_id"
         )
-    if _is_set("features", "compression aggregates"):
+    if server.setting("features") == "compression aggregates":
         for name in _TABLES:
             op.execute(
                 f"ALTER TABLE {name} SET (timescaledb.compress, "
@@ -72,11 +73,3 @@ def downgrade() -> None:
 def _columns(declared: str) -> str:
     names = ["timestamp", *(line.split()[0] for line in declared.strip().splitlines())]
     return ", ".join(f'r."{name}"' for name in names)
-
-
-def _is_set(name: str, value: str) -> bool:
-    """Return what earlier revisions have found the server to be."""
-    if context.is_offline_mode():
-        return False
-    asked = text("SELECT EXISTS (SELECT FROM setting WHERE name = :name AND value = :value)")
-    return bool(op.get_bind().execute(asked, {"name": name, "value": value}).scalar())

@@ -6,6 +6,7 @@ from alembic import context, op
 from sqlalchemy import text
 
 from zvt_crypto.core.errors import BadStore
+from zvt_crypto.store.timescale.migrations import server
 
 revision: str = "0007"
 down_revision: str | None = "0006"
@@ -32,6 +33,14 @@ _UP: Final = (
     "INSERT INTO setting SELECT 'segments_url', '' WHERE EXISTS (SELECT FROM series)",
 )
 
+_FILED: Final = "SELECT EXISTS (SELECT FROM segments WHERE retired_us IS NULL)"
+_REASON: Final = "this store has rows in files, which schema 0006 knows nothing of"
+_REMEDY: Final = "Copy it with `zvtc copy` into a store without segments= first"
+# The same in a script that somebody else runs.
+_REFUSAL: Final = f"""
+DO $$ BEGIN IF ({_FILED}) THEN RAISE EXCEPTION '{_REASON}' USING HINT = '{_REMEDY}'; END IF; END $$
+"""
+
 
 def upgrade() -> None:
     """Make the tables."""
@@ -45,11 +54,9 @@ def downgrade() -> None:
     Raises:
         BadStore: there are such rows.
     """
-    asked = "SELECT count(*) FROM segments WHERE retired_us IS NULL"
-    if not context.is_offline_mode() and op.get_bind().execute(text(asked)).scalar():
-        raise BadStore(
-            "this store has rows in files, which schema 0006 knows nothing of",
-            remedy="Copy it with `zvtc copy` into a store without segments= first",
-        )
+    if context.is_offline_mode():
+        op.execute(_REFUSAL)
+    elif op.get_bind().execute(text(_FILED)).scalar():
+        raise BadStore(_REASON, remedy=_REMEDY)
     op.execute("DROP TABLE drafts, segments")
-    op.execute("DELETE FROM setting WHERE name = 'segments_url'")
+    server.forget("segments_url")
