@@ -25,7 +25,7 @@ if find_spec("alembic") is None:
     # Said now, where the extra is named, and not in the middle of something.
     raise ModuleNotFoundError("No module named 'alembic'")
 
-HEAD: Final = "0007"
+HEAD: Final = "0008"
 """The revision this version of the package works with."""
 
 # Alembic keeps what it is doing in its modules: threads would get into each other's way.
