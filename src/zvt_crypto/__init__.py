@@ -13,8 +13,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zvt_crypto.bootstrap.door import AsyncCrypto, Crypto
-    from zvt_crypto.bootstrap.door import open_crypto as open  # noqa: A004 - the public name
+    from zvt_crypto.bootstrap.door import AsyncCrypto
+    from zvt_crypto.bootstrap.plain import Crypto
+    from zvt_crypto.bootstrap.plain import open_crypto as open  # noqa: A004 - the public name
     from zvt_crypto.bootstrap.platform import Platform
     from zvt_crypto.bootstrap.result import Result
     from zvt_crypto.bootstrap.stream import stream_service
@@ -62,7 +63,7 @@ _HOMES = {
     "BookReset": "core.record",
     "Candle": "core.record",
     "Coverage": "core.ledger",
-    "Crypto": "bootstrap.door",
+    "Crypto": "bootstrap.plain",
     "CryptoDataLoader": "services.loader",
     "CryptoError": "core.errors",
     "CryptoStreamService": "services.stream",
@@ -147,7 +148,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "open":
-        return importlib.import_module("zvt_crypto.bootstrap.door").open_crypto
+        return importlib.import_module("zvt_crypto.bootstrap.plain").open_crypto
     if name in _HOMES:
         return getattr(importlib.import_module(f"zvt_crypto.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'zvt_crypto' has no attribute {name!r}")
