@@ -3,19 +3,23 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any, LiteralString
 
 import deltalake
+import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from lake_writer import M1, OTHER, SERIES, T0, candles
+from psycopg import sql
 
 from zvt_crypto.core.errors import BadStore, StoreCorrupt, UsageError
 from zvt_crypto.core.ledger import Source, Verdict
 from zvt_crypto.core.ranges import Range
 from zvt_crypto.core.series import Kind
 from zvt_crypto.ports.store import Batch, Finding, Upkept
-from zvt_crypto.store.timescale import TimescaleStore
+from zvt_crypto.store.timescale import TimescaleStore, upkeep
+from zvt_crypto.store.timescale.place import parse_place
 
 ALL = Range(0, 1 << 60)
 DAY = 1_440 * M1
@@ -49,14 +53,19 @@ def files(folder: Path) -> list[Path]:
     return sorted(folder.glob("files/**/*.parquet"))
 
 
-async def in_table(url: str) -> int:
+def run(url: str, statement: LiteralString) -> list[tuple[Any, ...]]:
+    """Run a statement in the schema of a store."""
+    place = parse_place(url)
+    with psycopg.connect(place.conninfo, autocommit=True) as connection:
+        schema = sql.Identifier(place.schema)
+        connection.execute(sql.SQL("SET search_path = {}, public").format(schema))
+        found = connection.execute(statement)
+        return found.fetchall() if found.description else []
+
+
+def in_table(url: str) -> int:
     """Return how many candles lie in the table itself."""
-    store = await TimescaleStore.open(url)
-    try:
-        query = "SELECT count(*) AS n FROM candles"
-        return (await asyncio.to_thread(store._database.arrow, query)).column("n")[0].as_py()
-    finally:
-        await store.close()
+    return run(url, "SELECT count(*) FROM candles")[0][0]
 
 
 async def facts(store: TimescaleStore) -> dict[str, str]:
@@ -71,12 +80,12 @@ async def test_large_commits_are_filed_and_small_ones_once_their_month_is_over(
     for at in range(0, 40_000, 4_000):
         await store.commit([observed(T0 + at * M1, 4_000)])
     await store.commit([observed(T0 + 40_000 * M1, 10_000)])
-    assert (await in_table(url), len(files(tmp_path))) == (40_000, 2)
+    assert (in_table(url), len(files(tmp_path))) == (40_000, 2)
     # when
     done = await store.upkeep()
     # then each month is a file; the smaller ones that came before wait for `vacuum`
     assert done == Upkept({}, 40_000, 0)
-    assert await in_table(url) == 0
+    assert in_table(url) == 0
     assert (await facts(store))["segments"].startswith(f"{tmp_path}/files: 2 files, 50,000 rows")
     assert await store.vacuum(older_than_s=0) > 0
     assert [pq.read_metadata(one).num_rows for one in files(tmp_path)] == [44_640, 5_360]
@@ -92,7 +101,7 @@ async def test_a_late_row_lies_in_the_table_until_its_file_is_made_anew(
     await store.commit([observed(T0, 10_000)])
     before = LATER + 1_000_000
     await store.commit([observed(T0 + 500 * M1, 1, price=7.0)])
-    assert (await in_table(url), len(files(tmp_path))) == (1, 2)
+    assert (in_table(url), len(files(tmp_path))) == (1, 2)
     expected = pa.concat_tables(
         [
             candles(T0, 500, 100.0),
@@ -104,7 +113,7 @@ async def test_a_late_row_lies_in_the_table_until_its_file_is_made_anew(
     # when
     assert await store.upkeep() == Upkept({}, 1, 0)
     # then
-    assert await in_table(url) == 0
+    assert in_table(url) == 0
     assert (await store.read(SERIES, ALL)).equals(expected)
     assert (await store.read(SERIES, ALL, as_of=LATER)).equals(candles(T0, 10_000, 100.0))
     assert (await store.read(SERIES, ALL, as_of=before)).equals(expected)
@@ -114,29 +123,30 @@ async def test_a_late_row_lies_in_the_table_until_its_file_is_made_anew(
 async def test_housekeeping_is_done_along_the_way_by_those_that_write(
     store: TimescaleStore, url: str
 ) -> None:
-    # when another process writes to it
+    # given a store that has kept house not long ago, and rows to be filed
+    await store.commit([observed(T0, 1_000)])
+    # when another process comes to it ten minutes later, and writes
+    run(url, "UPDATE setting SET value = value::bigint - 600000000 WHERE name = 'upkeep_us'")
     other = await TimescaleStore.open(url, clock=lambda: LATER)
-    await other.commit([observed(T0, 1_000)])
-    await asyncio.to_thread(other._behind.shutdown)
-    # then nothing moves, and does when ten minutes have gone by
-    assert await in_table(url) == 1_000
-    await asyncio.to_thread(
-        store._database.transact,
-        lambda c: c.execute(
-            "UPDATE setting SET value = value::bigint - 600000000 WHERE name = 'upkeep_us'"
-        ),
-    )
-    await store.commit([observed(T0 + 1_000 * M1, 1_000)])
-    await asyncio.to_thread(store._behind.shutdown)
-    assert await in_table(url) == 0
+    await other.commit([observed(T0 + 1_000 * M1, 1_000)])
+    # then it keeps house behind its commits
+    async with asyncio.timeout(20):
+        while in_table(url):  # noqa: ASYNC110 - the other tells nobody when it is done
+            await asyncio.sleep(0.05)
     await other.close()
+    # and those that come soon after do not
+    another = await TimescaleStore.open(url, clock=lambda: LATER)
+    await another.commit([observed(T0 + 2_000 * M1, 1_000)])
+    await asyncio.sleep(0.5)
+    assert in_table(url) == 1_000
+    await another.close()
 
 
 async def test_what_is_not_over_stays_in_its_table(url: str) -> None:
     store = await TimescaleStore.open(url, clock=lambda: T0 + MONTH + 6 * DAY, filed_rows=10**9)
     try:
         await store.commit([observed(T0, 2_000)])
-        assert (await store.upkeep(), await in_table(url)) == (Upkept({}, 0, 0), 2_000)
+        assert (await store.upkeep(), in_table(url)) == (Upkept({}, 0, 0), 2_000)
     finally:
         await store.close()
 
@@ -148,22 +158,19 @@ async def test_rows_that_change_while_they_are_filed_stay_where_they_are(
     await store.commit([observed(T0, 1_000)])
     other = await TimescaleStore.open(url, clock=lambda: LATER)
     loop = asyncio.get_running_loop()
-    transact = store._database.transact
-    corrected = False
+    settle = vars(upkeep)["_settle"]
 
-    def late(action: Callable[..., object]) -> object:
-        nonlocal corrected
-        if files(tmp_path) and not corrected:
-            corrected = True
-            change = other.commit([observed(T0 + 5 * M1, 1, price=9.0)])
-            asyncio.run_coroutine_threadsafe(change, loop).result(20)
-        return transact(action)
+    def late(*details: object) -> bool:
+        while corrections:
+            asyncio.run_coroutine_threadsafe(corrections.pop(), loop).result(20)
+        return settle(*details)
 
-    monkeypatch.setattr(store._database, "transact", late)
+    corrections = [other.commit([observed(T0 + 5 * M1, 1, price=9.0)])]
+    monkeypatch.setattr(upkeep, "_settle", late)
     # when
     assert await store.upkeep() == Upkept({}, 0, 0)
     # then nothing moved, and the next time it does
-    assert (await in_table(url), files(tmp_path)) == (1_000, [])
+    assert (in_table(url), files(tmp_path)) == (1_000, [])
     assert await store.upkeep() == Upkept({}, 1_000, 0)
     assert (await store.read(SERIES, ALL)).column("open")[5].as_py() == pytest.approx(
         candles(T0 + 5 * M1, 1, 9.0).column("open")[0].as_py()
@@ -274,7 +281,7 @@ async def test_files_are_published_where_they_lie(
 
 
 async def test_a_file_of_a_commit_that_failed_is_swept(
-    store: TimescaleStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: TimescaleStore, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # given a commit that fails after its file was written
     monkeypatch.setattr(
@@ -288,10 +295,7 @@ async def test_a_file_of_a_commit_that_failed_is_swept(
     # when it is a day old
     await store.vacuum(older_than_s=0)
     assert len(files(tmp_path)) == 1
-    await asyncio.to_thread(
-        store._database.transact,
-        lambda c: c.execute("UPDATE drafts SET written_us = written_us - 86401000000"),
-    )
+    run(url, "UPDATE drafts SET written_us = written_us - 86401000000")
     await store.vacuum(older_than_s=0)
     # then
     assert files(tmp_path) == []
