@@ -842,7 +842,7 @@ async def test_the_lake_does_what_the_reference_does(
 
 
 @settings(
-    max_examples=int(os.environ.get("ZVTC_TEST_EXAMPLES", "60")) // 2,
+    max_examples=int(os.environ.get("ZVTC_TEST_EXAMPLES", "60")) // 3,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

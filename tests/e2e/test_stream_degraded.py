@@ -4,6 +4,7 @@
 import asyncio
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
@@ -99,7 +100,9 @@ async def test_a_slow_handler_that_may_not_lose_makes_the_exchange_wait(sim: Sim
         late = connection.stats.frames - frames
         held = len(queue)
         assert late <= 30, "frames were read while the handler stood still"
-        assert held <= 30 + late
+        # What was being read when it got full is handed over whole, and a frame may hold many.
+        most = max(Counter(one.ts_recv for one in first if type(one) is Trade).values())
+        assert held < 30 + most * (late + 1)
 
         # and when it goes on, no trade is missing anywhere
         gate.set()

@@ -240,10 +240,20 @@ async def _watch_quiet(sim: Sim, seconds: float) -> None:
             assert not [one for one in seen if type(one) in (Stale, Gap, GapRepaired)], feed.series
             assert feed.health.verdict in (Verdict.QUIET, Verdict.LIVE), feed.series
             assert feed.gap is None
-        # Chosen before the commit: what comes while it is made is not in it.
-        traded = [one for one in wanted if len(streamed.seen.get(one, ())) > 1]
+        # Chosen before the commit: what comes while it is made is not in it. Claims reach from one
+        # moment with a trade to the next.
+        moments = {
+            one: {r.ts_event for r in streamed.seen.get(one, ()) if type(r) is Trade}
+            for one in wanted
+        }
+        traded = [one for one in wanted if len(moments[one]) > 1]
         assert await streamed.service.sink.commit()
         for series in traded:
+            async with asyncio.timeout(WITHIN_S):
+                # Bybit's are claimed once REST has been asked whether any lack.
+                while not await streamed.platform.store.coverage(series):
+                    await asyncio.sleep(0.2)
+                    assert await streamed.service.sink.commit()
             await check_trades(sim, streamed, series)
         asked = {exchange: probes[exchange].asked for exchange in STREAMED}
         sys.stdout.write(f"\n{seconds:.0f} s: probes {asked}, {len(traded)} series traded\n")
